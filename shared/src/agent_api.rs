@@ -1,1 +1,280 @@
-//! To be written.
+//! What workers and agents say to each other: JSON over HTTPS with mutual TLS.
+//!
+//! Workers decide, agents converge. The one instruction is the whole desired [`InstanceSpec`] with
+//! its generation; the agent makes it durable before it acts, refuses a lower generation and the
+//! same generation with another spec, and answers every call with its [`InstanceStatus`]. All calls
+//! are idempotent and quick: work goes on in the background and is read from the status.
+//!
+//! | call | answers |
+//! |---|---|
+//! | `PUT /v1/instance` with an [`InstanceSpec`] | 200 [`InstanceStatus`]; 409 and 400 [`Refusal`] |
+//! | `GET /v1/instance` | 200 [`InstanceStatus`], also before any spec was given |
+//! | `PUT /v1/certificate` with a [`NewCertificate`] | 204; 400 [`Refusal`] |
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::ids::{ParticipantId, RequestId, ServerId};
+use crate::units::Lsn;
+
+/// The header that carries the [`RequestId`] a call belongs to.
+pub const REQUEST_ID_HEADER: &str = "x-request-id";
+
+/// The role of ours that `feel` connects as. Superuser, because on PostgreSQL 15 only superusers
+/// may use the reserved connections that are left when a customer has filled all others.
+pub const PROBER_ROLE: &str = "ringmaster";
+
+/// What a server shall run: complete, never a difference to an earlier spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceSpec {
+    /// Participant this spec is about. A server that already holds another one refuses.
+    pub participant: ParticipantId,
+    /// Number of this instruction (≥ 1), allocated by compare-and-set in the control database.
+    pub generation: u64,
+    /// Request this instruction came from, for the logs only: not part of the spec's identity.
+    pub request_id: RequestId,
+    /// What the instance shall be.
+    pub role: InstanceRole,
+    /// How the data directory comes to be, if there is none.
+    pub birth: Birth,
+    /// TCP port PostgreSQL listens on.
+    pub port: u16,
+    /// Addresses PostgreSQL listens on, as in `listen_addresses`.
+    pub listen_addresses: Vec<String>,
+    /// Lines of `postgresql.conf`: name to value, unquoted. The agent adds only what locates files
+    /// (sockets, TLS, HBA) and may not be overridden in those.
+    pub settings: BTreeMap<String, String>,
+    /// Rules of `pg_hba.conf`, in order, after the agent's own for local administration.
+    pub hba: Vec<HbaRule>,
+    /// Roles that shall exist with exactly these attributes.
+    pub roles: Vec<RoleSpec>,
+    /// Databases that shall exist with exactly these attributes.
+    pub databases: Vec<DatabaseSpec>,
+    /// Databases and roles that shall not exist (any more). Nothing that is not named here is ever
+    /// dropped: a spec that forgets a database must not cost its data.
+    pub absent: Absent,
+}
+
+/// The role of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InstanceRole {
+    /// Runs and may write.
+    Leader,
+    /// No process of the data directory is left; the data stays.
+    Stopped,
+    /// No process and no data is left: the end of a participant.
+    Removed,
+}
+
+/// How a data directory comes to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+pub enum Birth {
+    /// A new, empty cluster: `initdb --data-checksums`.
+    Initdb {
+        /// Major version of PostgreSQL (15..), whose binaries the agent looks up.
+        postgres_major: u16,
+    },
+}
+
+/// One line of `pg_hba.conf` for TLS connections (`hostssl`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HbaRule {
+    /// Database, or `all`.
+    pub database: String,
+    /// Role, or `all`.
+    pub user: String,
+    /// Network in CIDR notation.
+    pub address: String,
+    /// How the client proves who it is.
+    pub method: HbaMethod,
+}
+
+/// How a client proves who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HbaMethod {
+    /// Password, by SCRAM-SHA-256.
+    ScramSha256,
+    /// Not at all.
+    Reject,
+}
+
+/// A role that shall exist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleSpec {
+    /// Name of the role.
+    pub name: String,
+    /// SCRAM-SHA-256 verifier, as PostgreSQL stores it; never a password.
+    pub verifier: String,
+    /// Whether the role is a superuser (only [`PROBER_ROLE`] is).
+    pub superuser: bool,
+    /// Most connections this role may hold; -1 for no limit.
+    pub connection_limit: i32,
+}
+
+/// A database that shall exist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseSpec {
+    /// Name of the database.
+    pub name: String,
+    /// Role that owns it; only this role (and superusers) may connect.
+    pub owner: String,
+    /// Most connections to this database; -1 for no limit.
+    pub connection_limit: i32,
+}
+
+/// What shall not exist.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Absent {
+    /// Databases to drop, with force.
+    pub databases: Vec<String>,
+    /// Roles to drop, after the databases.
+    pub roles: Vec<String>,
+}
+
+impl InstanceSpec {
+    /// What makes two specs of one generation the same: SHA-256 over everything but generation and
+    /// request id, in hexadecimal.
+    pub fn digest(&self) -> String {
+        let identity = Self {
+            generation: 0,
+            request_id: RequestId::from_uuid(uuid::Uuid::nil()),
+            ..self.clone()
+        };
+        let json = serde_json::to_vec(&identity).expect("a spec is plain data and serialises");
+        Sha256::digest(json)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+/// What a server is and has, at the moment of the answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// The server this agent was started for.
+    pub server: ServerId,
+    /// Version of the agent.
+    pub agent_version: String,
+    /// Moment this agent process started.
+    pub agent_started_at: DateTime<Utc>,
+    /// The machine's boot: another value means that everything on it was restarted.
+    pub boot_id: String,
+    /// Participant it holds; null before the first spec.
+    pub participant: Option<ParticipantId>,
+    /// Highest generation made durable here; 0 before the first spec.
+    pub generation: u64,
+    /// [`InstanceSpec::digest`] of that generation.
+    pub spec_digest: Option<String>,
+    /// Highest generation whose spec holds in full here; 0 before the first.
+    pub converged_generation: u64,
+    /// Where the work stands.
+    pub phase: Phase,
+    /// What PostgreSQL is doing; null while it is not running.
+    pub postgres: Option<PostgresStatus>,
+    /// How often PostgreSQL ended without being told to, since the first spec.
+    pub crashes: u64,
+    /// The last such end or the last error of the work in hand, for operators.
+    pub last_error: Option<String>,
+    /// State of the disk that carries the WAL.
+    pub disk: DiskStatus,
+    /// End of validity of the agent's certificate.
+    pub certificate_not_after: DateTime<Utc>,
+}
+
+/// Where an agent's work stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// No spec yet.
+    Empty,
+    /// Making the data directory.
+    Creating,
+    /// PostgreSQL starts or recovers.
+    Starting,
+    /// Runs; settings, roles or databases may still be on their way.
+    Running,
+    /// On its way to no process.
+    Stopping,
+    /// No process of the data directory is left.
+    Stopped,
+    /// Neither process nor data is left.
+    Removed,
+}
+
+/// A running PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgresStatus {
+    /// Process id of the postmaster.
+    pub pid: u32,
+    /// Moment the postmaster started.
+    pub started_at: DateTime<Utc>,
+    /// Full version, as in `server_version` (for example `15.18`).
+    pub version: String,
+    /// `system_identifier` of the cluster.
+    pub system_identifier: String,
+    /// PostgreSQL's own timeline number.
+    pub tli: u32,
+    /// WAL flushed to disk up to here; null while PostgreSQL does not answer.
+    pub flush_lsn: Option<Lsn>,
+    /// Age in milliseconds of the oldest wait of a backend for a WAL write or sync; null if none
+    /// waits or PostgreSQL does not answer.
+    pub wal_wait_ms: Option<u64>,
+}
+
+/// State of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// Bytes in use on the file system.
+    pub used_bytes: u64,
+    /// Size of the file system in bytes.
+    pub total_bytes: u64,
+    /// Milliseconds the last finished write-and-fsync probe took; null before the first.
+    pub probe_took_ms: Option<u64>,
+    /// Milliseconds since the last probe finished. The agent probes every few seconds: a disk that
+    /// hangs shows as an age that grows.
+    pub probe_age_ms: u64,
+}
+
+/// A call that was refused and changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why, as a closed set.
+    pub code: RefusalCode,
+    /// Why, for people.
+    pub message: String,
+    /// Highest generation made durable here.
+    pub generation: u64,
+}
+
+/// Why a call was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// A higher generation was seen.
+    OldGeneration,
+    /// This generation was seen with another spec.
+    GenerationReused,
+    /// The server holds another participant.
+    OtherParticipant,
+    /// The request is not what this version of the agent understands or can do.
+    Invalid,
+}
+
+/// A renewed certificate for the key the agent already has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewCertificate {
+    /// The certificate, PEM.
+    pub certificate_pem: String,
+}
