@@ -13,6 +13,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -144,7 +146,7 @@ pub struct Absent {
 
 impl InstanceSpec {
     /// What makes two specs of one generation the same: SHA-256 over everything but generation and
-    /// request id, in hexadecimal.
+    /// request id, in base64.
     pub fn digest(&self) -> String {
         let identity = Self {
             generation: 0,
@@ -152,10 +154,7 @@ impl InstanceSpec {
             ..self.clone()
         };
         let json = serde_json::to_vec(&identity).expect("a spec is plain data and serialises");
-        Sha256::digest(json)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        BASE64_STANDARD.encode(Sha256::digest(json))
     }
 }
 

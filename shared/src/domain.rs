@@ -1,1 +1,14 @@
-//! To be written.
+//! The things Ringmaster is about, as plain data: no I/O, no rules beyond what a value may be.
+
+mod name;
+mod observation;
+mod states;
+mod url;
+
+pub use name::{InvalidName, ResourceName};
+pub use observation::{ConnectionUse, Observation, Outage, TableUse};
+pub use states::{
+    JobKind, JobState, MachineKind, OperationKind, OperationState, ParticipantRole,
+    ParticipantState, ResourceState, ServerState, TokenScope, UnknownWord,
+};
+pub use url::DatabaseUrl;

@@ -1,0 +1,216 @@
+//! Closed sets of words. Each is stored and sent as the same snake-case text; the control
+//! database has a CHECK with the same words, which a test compares.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A word that is not in the set.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{word:?} is not a {set}: expected one of {expected}")]
+pub struct UnknownWord {
+    set: &'static str,
+    word: String,
+    expected: String,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $set:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+            sqlx::Type,
+        )]
+        #[sqlx(type_name = "text")]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $word)] #[sqlx(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// Every word of the set, in the order of a life.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word as it is stored and sent.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(word: &str) -> Result<Self, UnknownWord> {
+                Self::ALL.iter().copied().find(|known| known.as_str() == word).ok_or_else(|| {
+                    UnknownWord {
+                        set: $set,
+                        word: word.chars().take(64).collect(),
+                        expected: Self::ALL.iter().map(|known| known.as_str()).collect::<Vec<_>>().join(", "),
+                    }
+                })
+            }
+        }
+    };
+}
+
+words!(
+    /// The machines whose transitions are recorded.
+    MachineKind, "machine" {
+        /// What a customer gets.
+        Resource = "resource",
+        /// A PostgreSQL instance.
+        Participant = "participant",
+        /// A machine.
+        Server = "server",
+    }
+);
+
+words!(
+    /// Where a resource is in its life.
+    ResourceState, "resource state" {
+        /// Asked for, not yet usable.
+        Creating = "creating",
+        /// The service answers.
+        Available = "available",
+        /// The service does not answer; it may be a blip.
+        Unavailable = "unavailable",
+        /// Its absence lasted; the repair is under way.
+        Recovering = "recovering",
+        /// On its way out.
+        Deprovisioning = "deprovisioning",
+        /// Gone; only the record is left.
+        Deprovisioned = "deprovisioned",
+    }
+);
+
+words!(
+    /// Where a participant is in its life.
+    ParticipantState, "participant state" {
+        /// Decided, not yet told to any agent.
+        Planned = "planned",
+        /// Told to its agent, not yet there.
+        Creating = "creating",
+        /// PostgreSQL runs.
+        Serving = "serving",
+        /// PostgreSQL does not run, or its agent does not answer.
+        Down = "down",
+        /// On its way out.
+        Removing = "removing",
+        /// No process and no data is left.
+        Removed = "removed",
+    }
+);
+
+words!(
+    /// Where a server is in its life.
+    ServerState, "server state" {
+        /// Decided, not yet asked for at the provider.
+        Requested = "requested",
+        /// Asked for; its agent has not answered yet.
+        Booting = "booting",
+        /// Its agent answers.
+        Ready = "ready",
+        /// Its agent stopped answering.
+        Unreachable = "unreachable",
+        /// On its way out.
+        Terminating = "terminating",
+        /// The provider confirmed that it is gone.
+        Terminated = "terminated",
+    }
+);
+
+words!(
+    /// What a participant does on its timeline.
+    ParticipantRole, "participant role" {
+        /// May write.
+        Leader = "leader",
+        /// Replays.
+        Follower = "follower",
+    }
+);
+
+words!(
+    /// Work with an end.
+    JobKind, "job kind" {
+        /// Make a resource usable.
+        Provision = "provision",
+        /// Remove a resource and everything that is its own.
+        Deprovision = "deprovision",
+        /// Bring an absent resource back.
+        Recover = "recover",
+    }
+);
+
+words!(
+    /// Whether a job is still tried.
+    JobState, "job state" {
+        /// It is in the queue.
+        Pending = "pending",
+        /// It failed too often and waits for a person.
+        Dead = "dead",
+    }
+);
+
+words!(
+    /// What a customer asked for.
+    OperationKind, "operation kind" {
+        /// A new resource.
+        Create = "create",
+        /// The end of a resource.
+        Destroy = "destroy",
+    }
+);
+
+words!(
+    /// Where a request of a customer stands.
+    OperationState, "operation state" {
+        /// Under way.
+        Pending = "pending",
+        /// Reached.
+        Succeeded = "succeeded",
+        /// Given up.
+        Failed = "failed",
+    }
+);
+
+words!(
+    /// What a token allows; each includes the ones before it.
+    TokenScope, "token scope" {
+        /// See.
+        Read = "read",
+        /// Create and destroy.
+        Write = "write",
+        /// Manage tokens, servers and jobs.
+        Admin = "admin",
+    }
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_read_as_it_is_written() {
+        for state in ResourceState::ALL {
+            assert_eq!(state.to_string().parse(), Ok(*state));
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_names_the_known_ones() {
+        let error = "owner".parse::<TokenScope>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "\"owner\" is not a token scope: expected one of read, write, admin"
+        );
+    }
+}
