@@ -82,6 +82,7 @@ create table participants (
     postgres_major integer not null,
     generation bigint not null default 0,
     spec_digest text,
+    incarnation bigint not null default 1,
     acknowledged_generation bigint not null default 0,
     prober_password bytea not null,
     prober_verifier bytea not null,
@@ -118,6 +119,7 @@ comment on column participants.destroy_requested_at is 'Moment somebody decided 
 comment on column participants.postgres_major is 'Major version of PostgreSQL.';
 comment on column participants.generation is 'Number of the newest instruction, allocated before it is sent; 0 before the first.';
 comment on column participants.spec_digest is 'Digest of the newest instruction; null before the first.';
+comment on column participants.incarnation is 'Counts asked-for restarts; part of the spec, so that a larger number restarts PostgreSQL.';
 comment on column participants.acknowledged_generation is 'Highest generation whose spec the agent said to hold in full.';
 comment on column participants.prober_password is 'Password of our own role there, encrypted.';
 comment on column participants.prober_verifier is 'SCRAM verifier of that password, encrypted; stored so that the spec is stable.';

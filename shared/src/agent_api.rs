@@ -41,6 +41,9 @@ pub struct InstanceSpec {
     pub request_id: RequestId,
     /// What the instance shall be.
     pub role: InstanceRole,
+    /// Counts asked-for restarts (≥ 1): a larger number than the one PostgreSQL was last started
+    /// for makes the agent stop it, by force if it must, and start it again.
+    pub incarnation: u64,
     /// How the data directory comes to be, if there is none.
     pub birth: Birth,
     /// TCP port PostgreSQL listens on.
