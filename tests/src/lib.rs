@@ -1,1 +1,4 @@
-//! Stub.
+//! The harness of the integration tests: real servers, started by the test that needs them on free
+//! ports and in temporary directories, and gone when the test is.
+
+pub mod postgres_server;
