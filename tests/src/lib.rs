@@ -1,4 +1,5 @@
 //! The harness of the integration tests: real servers, started by the test that needs them on free
 //! ports and in temporary directories, and gone when the test is.
 
+pub mod postgres_server;
 pub mod redis_server;
