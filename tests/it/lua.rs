@@ -1,5 +1,8 @@
 //! The scripts of the queue against a real Redis: each has a module of its name.
 
+mod claim;
+mod world;
+
 use std::time::Duration;
 
 use tests::redis_server::{RedisServer, slow_relay};

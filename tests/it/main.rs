@@ -1,4 +1,5 @@
 //! Integration tests.
 
+#[cfg(test)]
 mod lua;
 mod process;
