@@ -1,2 +1,21 @@
 //! All SQL of the control database: one module per table or join, free functions over an executor,
 //! so that the caller owns the transaction.
+//!
+//! Guarantees: every query is checked against the migrations when it is compiled (descriptions in
+//! `shared/.sqlx`, written by `scripts/prepare-queries`); time and ids are parameters; lists are
+//! paginated by key with a hard limit ([`Limit`]); deletes are batched; what is not there is
+//! `Ok(None)`, and a broken constraint is a typed error of the function that broke it.
+//!
+//! A new table is a new module that looks like its neighbours.
+
+pub mod connect;
+mod error;
+pub mod idempotency;
+pub mod operations;
+mod page;
+pub mod plans;
+pub mod resources;
+
+pub use connect::{ConnectOptions, connect, migrate};
+pub use error::{DbError, affect_one};
+pub use page::{Limit, Page};

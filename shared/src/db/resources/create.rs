@@ -1,0 +1,191 @@
+//! The intent to create a resource: one statement, so one round trip and one commit.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgExecutor, PgPool};
+
+use crate::db::DbError;
+use crate::db::idempotency::{self, Key};
+use crate::db::operations::{self, Operation};
+use crate::domain::ResourceName;
+use crate::ids::{OperationId, RequestId, ResourceId, TokenId};
+
+/// What somebody asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct NewResource<'a> {
+    /// Id it shall get.
+    pub id: ResourceId,
+    /// Id of the operation to follow.
+    pub operation_id: OperationId,
+    /// Name it shall get.
+    pub name: &'a ResourceName,
+    /// Plan it shall be on.
+    pub plan: &'a str,
+    /// Moment after which "creating" raises an alert.
+    pub deadline_at: DateTime<Utc>,
+    /// Token that asked.
+    pub token_id: TokenId,
+    /// Key that makes a second identical request give the first answer; none to do without.
+    pub key: Option<Key<'a>>,
+    /// Request that asked.
+    pub request_id: RequestId,
+    /// Moment of the request.
+    pub now: DateTime<Utc>,
+}
+
+/// The operation that creates the resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// The operation to follow.
+    pub operation: Operation,
+    /// Whether an earlier request with the same key did it.
+    pub replayed: bool,
+}
+
+/// Why nothing was created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// No plan of this name is offered.
+    #[error("plan {0:?} is not offered")]
+    PlanNotOffered(String),
+    /// A living resource has this name.
+    #[error("the name {0} is taken")]
+    NameTaken(ResourceName),
+    /// The key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// The control database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Creates the resource `new` in state creating, with its operation, job and audit entry.
+///
+/// All of it or nothing. The same request sent twice, even at once, creates one resource and gets
+/// one answer if it has a key.
+///
+/// # Errors
+/// [`CreateError`]; nothing was written then.
+pub async fn create(pool: &PgPool, new: &NewResource<'_>) -> Result<Created, CreateError> {
+    let refusal = match insert(pool, new).await {
+        Ok(Inserted {
+            plan_offered: _,
+            created: true,
+        }) => {
+            return Ok(Created {
+                operation: pending(new),
+                replayed: false,
+            });
+        }
+        Ok(Inserted {
+            plan_offered: true,
+            created: false,
+        }) => CreateError::NameTaken(new.name.clone()),
+        Ok(Inserted {
+            plan_offered: false,
+            created: false,
+        }) => CreateError::PlanNotOffered(new.plan.to_owned()),
+        Err(error) if error.constraint() == Some(idempotency::ONE_USE_OF_A_KEY) => {
+            CreateError::KeyReused
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let Some(key) = new.key else {
+        return Err(refusal);
+    };
+    // A twin that came first holds the key: it has committed, because the insert waited for it.
+    match idempotency::lookup(pool, new.token_id, key.key).await? {
+        Some(used) if used.request_hash == key.request_hash => {
+            let operation = operations::get(pool, used.operation_id).await?;
+            Ok(Created {
+                operation: operation.ok_or(refusal)?,
+                replayed: true,
+            })
+        }
+        Some(_) => Err(CreateError::KeyReused),
+        None => Err(refusal),
+    }
+}
+
+struct Inserted {
+    plan_offered: bool,
+    created: bool,
+}
+
+async fn insert(executor: impl PgExecutor<'_>, new: &NewResource<'_>) -> Result<Inserted, DbError> {
+    let database_name = new.name.database_name(new.id);
+    sqlx::query_as!(
+        Inserted,
+        r#"
+        with chosen_plan as (
+            select name
+            from plans
+            where name = $3 and offered
+        ),
+        -- Waits for a twin that is under way with the same name, and then does nothing.
+        new_resource as (
+            insert into resources (
+                id, name, plan, state, state_since, deadline_at, database_name, role_name,
+                request_id, created_at
+            )
+            select $1, $2, name, 'creating', $10, $5, $4, $4, $9, $10
+            from chosen_plan
+            on conflict (name) where state <> 'deprovisioned' do nothing
+            returning id
+        ),
+        new_operation as (
+            insert into operations (id, resource_id, kind, state, request_id, created_at)
+            select $6, id, 'create', 'pending', $9, $10
+            from new_resource
+        ),
+        new_job as (
+            insert into jobs (kind, subject_id, request_id, created_at, changed_at)
+            select 'provision', id, $9, $10, $10
+            from new_resource
+        ),
+        -- A key that was used fails the whole statement.
+        used_key as (
+            insert into idempotency_keys (token_id, key, request_hash, operation_id, created_at)
+            select $7, $8, $11, $6, $10
+            from new_resource
+            where $8::text is not null
+        ),
+        audited as (
+            insert into audit (token_id, action, subject, request_id, at)
+            select $7, 'create', 'resource ' || $2, $9, $10
+            from new_resource
+        )
+        select
+            exists (select from chosen_plan) as "plan_offered!",
+            exists (select from new_resource) as "created!"
+        "#,
+        new.id.as_uuid(),
+        new.name.as_str(),
+        new.plan,
+        database_name,
+        new.deadline_at,
+        new.operation_id.as_uuid(),
+        new.token_id.as_uuid(),
+        new.key.map(|key| key.key),
+        new.request_id.as_uuid(),
+        new.now,
+        new.key.map(|key| key.request_hash.to_vec()),
+    )
+    .fetch_one(executor)
+    .await
+    .map_err(DbError::during("create a resource"))
+}
+
+fn pending(new: &NewResource<'_>) -> Operation {
+    use crate::domain::{OperationKind, OperationState};
+    Operation {
+        id: new.operation_id,
+        resource_id: new.id,
+        resource_name: new.name.to_string(),
+        kind: OperationKind::Create,
+        state: OperationState::Pending,
+        error: None,
+        request_id: new.request_id,
+        created_at: new.now,
+        finished_at: None,
+    }
+}
