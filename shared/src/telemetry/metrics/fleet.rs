@@ -1,0 +1,130 @@
+//! Metrics of the fleet: machines and their transitions, observations, alerts.
+
+use ::metrics::Unit;
+
+use super::{Metric, closed, counts, gauges, open, times};
+use crate::domain::{MachineKind, ParticipantState, ResourceState, ServerState};
+
+/// Resources by state; sampled by a sweep. Label: `state`.
+pub const RESOURCES: &str = "ringmaster_resources";
+/// Participants by state; sampled by a sweep. Label: `state`.
+pub const PARTICIPANTS: &str = "ringmaster_participants";
+/// Servers by state; sampled by a sweep. Label: `state`.
+pub const SERVERS: &str = "ringmaster_servers";
+/// Recorded transitions. Labels: `machine`, `from`, `to`.
+pub const TRANSITIONS: &str = "ringmaster_transitions_total";
+/// Events that were not in the table of their machine and were refused. Label: `machine`.
+pub const REFUSED_EVENTS: &str = "ringmaster_refused_events_total";
+/// Time spent in the state that a transition left, in seconds. Labels: `machine`, `state`.
+pub const STATE_SECONDS: &str = "ringmaster_time_in_state_seconds";
+/// States that outlasted their deadline. Label: `machine`.
+pub const DEADLINE_BREACHES: &str = "ringmaster_deadline_breaches_total";
+/// Open alerts; sampled by a sweep. Label: `alert`.
+pub const ALERTS_OPEN: &str = "ringmaster_alerts_open";
+/// Observations made. Label: `result`.
+pub const OBSERVATIONS: &str = "ringmaster_observations_total";
+/// Duration of one observation in seconds. Label: `result`.
+pub const OBSERVATION_SECONDS: &str = "ringmaster_observation_seconds";
+/// Connections opened to customers' servers; does not grow in steady state.
+pub const OBSERVE_CONNECTIONS_OPENED: &str = "ringmaster_observe_connections_opened_total";
+/// Observations written to the control database. Label: `table`.
+pub const OBSERVATIONS_WRITTEN: &str = "ringmaster_observations_written_total";
+/// Time from the request of a resource to its first moment available, in seconds. Label: `plan`.
+pub const PROVISION_SECONDS: &str = "ringmaster_provision_seconds";
+
+fn machines() -> Vec<&'static str> {
+    MachineKind::ALL.iter().map(|kind| kind.as_str()).collect()
+}
+
+fn resource_states() -> Vec<&'static str> {
+    ResourceState::ALL
+        .iter()
+        .map(|state| state.as_str())
+        .collect()
+}
+
+fn participant_states() -> Vec<&'static str> {
+    ParticipantState::ALL
+        .iter()
+        .map(|state| state.as_str())
+        .collect()
+}
+
+fn server_states() -> Vec<&'static str> {
+    ServerState::ALL
+        .iter()
+        .map(|state| state.as_str())
+        .collect()
+}
+
+/// Values of the label `result` of an observation: what was found.
+pub fn observation_results() -> Vec<&'static str> {
+    vec!["available", "refused", "timed_out", "broken"]
+}
+
+pub(super) const TABLE: &[Metric] = &[
+    gauges(
+        RESOURCES,
+        Unit::Count,
+        "Resources by state.",
+        &[closed("state", resource_states)],
+    ),
+    gauges(
+        PARTICIPANTS,
+        Unit::Count,
+        "Participants by state.",
+        &[closed("state", participant_states)],
+    ),
+    gauges(
+        SERVERS,
+        Unit::Count,
+        "Servers by state.",
+        &[closed("state", server_states)],
+    ),
+    counts(
+        TRANSITIONS,
+        "Recorded transitions.",
+        &[closed("machine", machines), open("from"), open("to")],
+    ),
+    counts(
+        REFUSED_EVENTS,
+        "Events that were not in the table of their machine and were refused.",
+        &[closed("machine", machines)],
+    ),
+    times(
+        STATE_SECONDS,
+        "Time spent in the state that a transition left.",
+        &[closed("machine", machines), open("state")],
+    ),
+    counts(
+        DEADLINE_BREACHES,
+        "States that outlasted their deadline.",
+        &[closed("machine", machines)],
+    ),
+    gauges(ALERTS_OPEN, Unit::Count, "Open alerts.", &[open("alert")]),
+    counts(
+        OBSERVATIONS,
+        "Observations made, by what was found.",
+        &[closed("result", observation_results)],
+    ),
+    times(
+        OBSERVATION_SECONDS,
+        "Duration of one observation.",
+        &[closed("result", observation_results)],
+    ),
+    counts(
+        OBSERVE_CONNECTIONS_OPENED,
+        "Connections opened to customers' servers; does not grow in steady state.",
+        &[],
+    ),
+    counts(
+        OBSERVATIONS_WRITTEN,
+        "Observations written to the control database.",
+        &[closed("table", || vec!["newest", "history"])],
+    ),
+    times(
+        PROVISION_SECONDS,
+        "Time from the request of a resource to its first moment available.",
+        &[open("plan")],
+    ),
+];
