@@ -11,6 +11,7 @@ pub mod db;
 pub mod domain;
 #[cfg(feature = "fakes")]
 pub mod fakes;
+pub mod http_api;
 pub mod ids;
 pub mod machine;
 pub mod pki;

@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::units::Lsn;
 
 /// What was seen of a resource at one moment. Fields of a service that did not answer are null.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Observation {
     /// Moment of the look.
     pub observed_at: DateTime<Utc>,
@@ -25,6 +26,7 @@ pub struct Observation {
     /// Size of the database in bytes.
     pub database_size_bytes: Option<u64>,
     /// Current WAL position.
+    #[schema(value_type = Option<String>, example = "0/16B3748")]
     pub wal_lsn: Option<Lsn>,
     /// Share of block reads served from memory since the statistics were reset, 0 to 1; null while
     /// nothing was read.
@@ -45,7 +47,7 @@ pub struct Observation {
 }
 
 /// Why a service was not available.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outage {
     /// The server said so at once: connection refused or reset, or PostgreSQL is starting up or
@@ -59,7 +61,7 @@ pub enum Outage {
 }
 
 /// Connections of customers to one database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConnectionUse {
     /// Open now.
     pub open: u32,
@@ -70,7 +72,7 @@ pub struct ConnectionUse {
 }
 
 /// Tables of one database and how they are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TableUse {
     /// Number of tables.
     pub count: u64,

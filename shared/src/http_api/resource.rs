@@ -1,0 +1,115 @@
+//! Resources, and what is known about them.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::domain::{MachineKind, Observation, ResourceState};
+use crate::ids::{RequestId, ResourceId};
+use crate::secret::Secret;
+
+/// Asks for a new resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateResource {
+    /// 1 to 40 lower-case letters, digits and hyphens, beginning with a letter and not ending with
+    /// a hyphen; unique among living resources.
+    pub name: String,
+    /// Name of an offered plan.
+    pub plan: String,
+}
+
+/// What a customer gets: a name, a plan, a URL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Resource {
+    /// Id of the resource.
+    pub id: ResourceId,
+    /// Name, unique among living resources.
+    pub name: String,
+    /// Plan it is on.
+    pub plan: String,
+    /// Where it is in its life.
+    pub state: ResourceState,
+    /// Moment it entered this state.
+    pub state_since: DateTime<Utc>,
+    /// Moment after which this state raises an alert; null where it may stay.
+    pub deadline_at: Option<DateTime<Utc>>,
+    /// Moment somebody asked to destroy it; null while it shall live.
+    pub destroy_requested_at: Option<DateTime<Utc>>,
+    /// Why it is not well; null when it is.
+    pub problem: Option<String>,
+    /// Where it is reached; null before the first placement and after the end.
+    pub endpoint: Option<Endpoint>,
+    /// Major version of PostgreSQL; null before the first placement and after the end.
+    pub postgres_major: Option<i32>,
+    /// Request that made it or last changed its intent.
+    pub request_id: RequestId,
+    /// Moment it was asked for.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Where a resource is reached. The URL has this and the secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Endpoint {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// A resource with what is known about it now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ResourceDetail {
+    /// The resource.
+    #[serde(flatten)]
+    pub resource: Resource,
+    /// The newest observation; null before the first.
+    pub observation: Option<Observation>,
+    /// Open alerts, oldest first.
+    pub alerts: Vec<Alert>,
+}
+
+/// The URL of a resource, with its password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ResourceUrl {
+    /// The URL, for libpq and every driver.
+    #[schema(value_type = String)]
+    pub url: Secret,
+}
+
+/// Something a person should look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Alert {
+    /// Kind of alert; `docs/runbooks/` has a file of this name.
+    pub name: String,
+    /// What is wrong this time.
+    pub detail: String,
+    /// Moment it was raised.
+    pub raised_at: DateTime<Utc>,
+}
+
+/// One step of a state machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Transition {
+    /// Order of recording.
+    pub id: i64,
+    /// Which machine: the resource's own, or that of its PostgreSQL or server.
+    pub machine: MachineKind,
+    /// Id of what changed.
+    pub subject_id: Uuid,
+    /// State before.
+    pub from: String,
+    /// What was seen or asked for.
+    pub event: String,
+    /// State after.
+    pub to: String,
+    /// The reason.
+    pub why: String,
+    /// What was special this time; null when nothing was.
+    pub detail: Option<String>,
+    /// Request it belongs to.
+    pub request_id: RequestId,
+    /// Moment it was recorded.
+    pub at: DateTime<Utc>,
+}
