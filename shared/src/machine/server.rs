@@ -1,0 +1,363 @@
+//! The machine of a server: from being asked for at its provider to being gone.
+//!
+//! One turn of the ring member `server:<id>` takes this machine first and then that of the
+//! participant on it. The provider is asked only where its answer can matter ([`asks_provider`]).
+
+use std::time::Duration;
+
+use super::{Alert, Deadline, Decision, Machine, Row, cadence, row, words};
+use crate::domain::{MachineKind, ParticipantState, ServerState};
+
+use ServerState::{Booting, Ready, Requested, Terminated, Terminating, Unreachable};
+
+/// Time-outs in a row after which an agent counts as lost: one may be a hiccup of ours.
+pub const TIME_OUTS_UNTIL_LOST: u32 = 3;
+
+/// Age of the stored last contact after which it is stored anew. Not each time: a healthy fleet
+/// shall not write.
+pub const CONTACT_EVERY: Duration = Duration::from_mins(1);
+
+/// Age of the last contact after which an agent counts as lost, however few time-outs this worker
+/// has counted itself.
+pub const SILENT_UNTIL_LOST: Duration = Duration::from_mins(3);
+
+/// How long a server must have been unreachable before a request to destroy it is honoured although
+/// its participant could not remove its data first.
+pub const UNREACHABLE_UNTIL_GIVEN_UP: Duration = Duration::from_mins(10);
+
+/// The machine of a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Server;
+
+words!(
+    /// What was seen of, or asked of, a server.
+    Event {
+        /// The provider knows the instance.
+        LaunchAsked = "launch_asked",
+        /// The agent answers. Stored along: address, boot id, moment of contact; problem cleared.
+        AgentAnswered = "agent_answered",
+        /// The agent does not answer any more. Stored along: the problem.
+        AgentLost = "agent_lost",
+        /// The agent tells another boot id than before. Stored along: the boot id.
+        RebootSeen = "reboot_seen",
+        /// It shall go, and nothing on it is needed any more.
+        DestroyRequested = "destroy_requested",
+        /// The provider confirms that the instance is gone.
+        InstanceGone = "instance_gone",
+    }
+);
+
+words!(
+    /// What a worker can do about a server.
+    Step {
+        /// Have the provider make or start the instance and its agent, under a name derived from
+        /// the server's id; store instance id, address and ports. Nothing happens to one that runs.
+        EnsureInstance = "ensure_instance",
+        /// Sign a new certificate for the agent's key and hand it over.
+        RenewCertificate = "renew_certificate",
+        /// Store the moment of contact, and the boot id if none is known.
+        RecordContact = "record_contact",
+        /// Have the provider destroy the instance and its data. One that is gone stays gone.
+        DestroyInstance = "destroy_instance",
+    }
+);
+
+/// What the provider says about the instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProviderView {
+    /// It was not asked this time.
+    NotAsked,
+    /// There is none of this name.
+    Absent,
+    /// It is being made or started.
+    Pending,
+    /// It runs, and its agent with it as far as the provider can tell.
+    Running,
+    /// It is there but does not run.
+    Stopped,
+    /// The provider gave no answer that can be relied on.
+    Unknown,
+}
+
+/// How the agent answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AgentView {
+    /// It was not asked this time, for example because no address is known.
+    NotAsked,
+    /// It answered.
+    Answers {
+        /// The boot id is another one than the stored one. False while none is stored.
+        rebooted: bool,
+        /// Its certificate is in the last third of its life.
+        certificate_due: bool,
+    },
+    /// Hard evidence: connection refused or reset, or the provider says that it is dead.
+    Refused,
+    /// Soft evidence: no answer in time.
+    TimedOut {
+        /// How often in a row, this time included, as far as this worker knows (≥ 1).
+        in_a_row: u32,
+    },
+}
+
+/// Everything the decision about a server is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Its state.
+    pub state: ServerState,
+    /// How long it has been in this state.
+    pub time_in_state: Duration,
+    /// The stored deadline of the state has passed.
+    pub deadline_passed: bool,
+    /// Somebody decided that it shall go.
+    pub destroy_requested: bool,
+    /// Cadence of its plan.
+    pub cadence: Duration,
+    /// Host and ports are stored.
+    pub address_known: bool,
+    /// Age of the stored last contact; nothing if there was none. The contact of this very look
+    /// does not count.
+    pub silent_for: Option<Duration>,
+    /// What the provider says.
+    pub provider: ProviderView,
+    /// How the agent answered.
+    pub agent: AgentView,
+    /// State of the newest participant on it; nothing if there never was one.
+    pub participant: Option<ParticipantState>,
+}
+
+/// Whether the provider must be asked before deciding: always, but for a server whose agent
+/// answers.
+pub fn asks_provider(state: ServerState, agent: AgentView) -> bool {
+    match state {
+        Requested | Terminating | Terminated => true,
+        Booting | Ready | Unreachable => !matches!(agent, AgentView::Answers { .. }),
+    }
+}
+
+/// Whether the agent must be asked before deciding.
+pub fn asks_agent(state: ServerState) -> bool {
+    match state {
+        Booting | Ready | Unreachable => true,
+        Requested | Terminating | Terminated => false,
+    }
+}
+
+impl Machine for Server {
+    type State = ServerState;
+    type Event = Event;
+    type Step = Step;
+    type Facts = Facts;
+
+    const KIND: MachineKind = MachineKind::Server;
+    const INITIAL: ServerState = Requested;
+    const TABLE: &'static [Row<ServerState, Event>] = &[
+        row(
+            Requested,
+            Event::LaunchAsked,
+            Booting,
+            "the provider knows the instance",
+        ),
+        row(
+            Requested,
+            Event::DestroyRequested,
+            Terminating,
+            "it is not needed any more",
+        ),
+        row(
+            Booting,
+            Event::AgentAnswered,
+            Ready,
+            "its agent answered for the first time",
+        ),
+        row(
+            Booting,
+            Event::DestroyRequested,
+            Terminating,
+            "it is not needed any more",
+        ),
+        row(
+            Ready,
+            Event::AgentLost,
+            Unreachable,
+            "its agent does not answer any more",
+        ),
+        row(
+            Ready,
+            Event::RebootSeen,
+            Ready,
+            "the machine was rebooted, and everything on it was started again",
+        ),
+        row(
+            Ready,
+            Event::DestroyRequested,
+            Terminating,
+            "nothing on it is needed any more",
+        ),
+        row(
+            Unreachable,
+            Event::AgentAnswered,
+            Ready,
+            "its agent answers again",
+        ),
+        row(
+            Unreachable,
+            Event::DestroyRequested,
+            Terminating,
+            "nothing on it is needed any more, or what is left there goes with the machine",
+        ),
+        row(
+            Terminating,
+            Event::InstanceGone,
+            Terminated,
+            "the provider confirms that it is gone",
+        ),
+    ];
+
+    fn decide(facts: &Facts) -> Decision<Event, Step> {
+        if may_be_destroyed(facts) {
+            return Decision::record(Event::DestroyRequested);
+        }
+        match facts.state {
+            Requested => launch(facts),
+            Booting => boot(facts),
+            Ready => keep(facts),
+            Unreachable => reach(facts),
+            Terminating => terminate(facts),
+            Terminated => end(facts),
+        }
+        .alerting(alert(facts))
+    }
+
+    fn deadline(state: ServerState) -> Option<Deadline> {
+        let (minutes, alert) = match state {
+            Requested => (5, Alert::ServerLaunchLate),
+            Booting => (5, Alert::ServerBootLate),
+            Unreachable => (2, Alert::ServerUnreachable),
+            Terminating => (10, Alert::ServerTerminationLate),
+            Ready | Terminated => return None,
+        };
+        Some(Deadline {
+            after: Duration::from_mins(minutes),
+            alert,
+        })
+    }
+}
+
+fn alert(facts: &Facts) -> Option<Alert> {
+    Server::deadline(facts.state)
+        .filter(|_| facts.deadline_passed)
+        .map(|deadline| deadline.alert)
+}
+
+/// A request to destroy is honoured when no data is left on the server, or when none can be
+/// reached and the participant is on its way out itself: its data then goes with the machine. A
+/// participant that shall live protects its server.
+fn may_be_destroyed(facts: &Facts) -> bool {
+    let nothing_reachable = match facts.state {
+        Requested | Booting => true,
+        Unreachable => facts.time_in_state >= UNREACHABLE_UNTIL_GIVEN_UP,
+        Ready => false,
+        Terminating | Terminated => return false,
+    };
+    facts.destroy_requested
+        && match facts.participant {
+            None | Some(ParticipantState::Removed) => true,
+            Some(ParticipantState::Planned | ParticipantState::Removing) => nothing_reachable,
+            Some(
+                ParticipantState::Creating | ParticipantState::Serving | ParticipantState::Down,
+            ) => false,
+        }
+}
+
+fn launch(facts: &Facts) -> Decision<Event, Step> {
+    match facts.provider {
+        ProviderView::Pending | ProviderView::Running | ProviderView::Stopped => {
+            Decision::record(Event::LaunchAsked)
+        }
+        ProviderView::Absent => ensure(facts),
+        ProviderView::NotAsked | ProviderView::Unknown => wait(facts),
+    }
+}
+
+fn boot(facts: &Facts) -> Decision<Event, Step> {
+    match (facts.agent, facts.provider) {
+        (AgentView::Answers { .. }, _) if facts.address_known => {
+            Decision::record(Event::AgentAnswered)
+        }
+        (_, ProviderView::Absent | ProviderView::Stopped) => ensure(facts),
+        _ if !facts.address_known => ensure(facts),
+        _ => wait(facts),
+    }
+}
+
+fn keep(facts: &Facts) -> Decision<Event, Step> {
+    let silent = facts.silent_for.unwrap_or(Duration::MAX);
+    match facts.agent {
+        AgentView::Answers { rebooted: true, .. } => Decision::record(Event::RebootSeen),
+        AgentView::Answers { .. } if silent >= CONTACT_EVERY => {
+            Decision::perform(Step::RecordContact, Duration::ZERO)
+        }
+        AgentView::Answers {
+            certificate_due: true,
+            ..
+        } => Decision::perform(Step::RenewCertificate, cadence::server(facts.cadence)),
+        AgentView::Answers { .. } => Decision::rest(cadence::server(facts.cadence)),
+        AgentView::Refused => Decision::record(Event::AgentLost),
+        AgentView::TimedOut { in_a_row }
+            if in_a_row >= TIME_OUTS_UNTIL_LOST || silent >= SILENT_UNTIL_LOST =>
+        {
+            Decision::record(Event::AgentLost)
+        }
+        AgentView::TimedOut { .. } | AgentView::NotAsked => {
+            Decision::rest(cadence::troubled(facts.cadence))
+        }
+    }
+}
+
+fn reach(facts: &Facts) -> Decision<Event, Step> {
+    match (facts.agent, facts.provider) {
+        (AgentView::Answers { .. }, _) => Decision::record(Event::AgentAnswered),
+        (_, ProviderView::Unknown | ProviderView::NotAsked | ProviderView::Pending) => wait(facts),
+        (_, ProviderView::Absent | ProviderView::Running | ProviderView::Stopped) => ensure(facts),
+    }
+}
+
+fn terminate(facts: &Facts) -> Decision<Event, Step> {
+    match facts.provider {
+        ProviderView::Absent => Decision::record(Event::InstanceGone),
+        ProviderView::Pending | ProviderView::Running | ProviderView::Stopped => {
+            Decision::perform(Step::DestroyInstance, cadence::waiting(facts.time_in_state))
+        }
+        ProviderView::NotAsked | ProviderView::Unknown => wait(facts),
+    }
+}
+
+/// A worker that was stalled may have had the instance made again: whoever finds it enters the
+/// member again, and it is destroyed here.
+fn end(facts: &Facts) -> Decision<Event, Step> {
+    match facts.provider {
+        ProviderView::Pending | ProviderView::Running | ProviderView::Stopped => {
+            Decision::perform(Step::DestroyInstance, cadence::waiting(facts.time_in_state))
+        }
+        ProviderView::NotAsked | ProviderView::Unknown => wait(facts),
+        ProviderView::Absent => match facts.participant {
+            None | Some(ParticipantState::Removed) => Decision::finished(),
+            Some(
+                ParticipantState::Planned
+                | ParticipantState::Creating
+                | ParticipantState::Serving
+                | ParticipantState::Down
+                | ParticipantState::Removing,
+            ) => wait(facts),
+        },
+    }
+}
+
+fn ensure(facts: &Facts) -> Decision<Event, Step> {
+    Decision::perform(Step::EnsureInstance, cadence::waiting(facts.time_in_state))
+}
+
+fn wait(facts: &Facts) -> Decision<Event, Step> {
+    Decision::rest(cadence::waiting(facts.time_in_state))
+}
