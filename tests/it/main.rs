@@ -3,3 +3,4 @@
 #[cfg(test)]
 mod lua;
 mod process;
+mod ring;

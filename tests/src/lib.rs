@@ -3,3 +3,4 @@
 
 pub mod postgres_server;
 pub mod redis_server;
+pub mod tcp_proxy;

@@ -3,7 +3,7 @@
 //! The names of one shard share a hash tag, `{<namespace>:<ring>:<index>}`, so that a Redis Cluster
 //! keeps them on one node and a script may touch them together.
 
-use super::member::Shard;
+use super::member::{Ring, Shard};
 
 /// The names of one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +37,9 @@ impl ShardKeys {
     }
 }
 
-/// Sorted set: live worker → until when it counts as alive, in ms of Redis time.
-pub(super) fn workers(namespace: &str) -> String {
-    format!("{{{namespace}:workers}}:alive")
+/// Sorted set: live worker of a ring → until when it counts as alive, in ms of Redis time.
+pub(super) fn workers(namespace: &str, ring: Ring) -> String {
+    format!("{{{namespace}:workers:{ring}}}:alive")
 }
 
 /// The pattern that matches the channel of every shard.
@@ -60,7 +60,6 @@ pub(super) fn shard_of_wakes(namespace: &str, channel: &str) -> Option<Shard> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::member::Ring;
     use super::*;
 
     #[test]
@@ -78,7 +77,10 @@ mod tests {
         assert_eq!(keys.epoch, "{ringmaster:ring:3}:epoch");
         assert_eq!(keys.counter, "{ringmaster:ring:3}:counter");
         assert_eq!(keys.wakes, "{ringmaster:ring:3}:wakes");
-        assert_eq!(workers("ringmaster"), "{ringmaster:workers}:alive");
+        assert_eq!(
+            workers("ringmaster", Ring::Jobs),
+            "{ringmaster:workers:jobs}:alive"
+        );
     }
 
     #[test]

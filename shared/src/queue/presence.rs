@@ -1,8 +1,9 @@
-//! Which workers live, by Redis time: the ground on which shards are shared out among them.
+//! Which workers serve a ring and live, by Redis time: the ground on which its shards are shared
+//! out among them.
 
 use std::time::Duration;
 
-use super::{Queue, QueueError, keys, reply, scripts};
+use super::{Queue, QueueError, Ring, keys, reply, scripts};
 use crate::ids::WorkerId;
 
 /// Most workers that are listed.
@@ -12,20 +13,25 @@ const LIVE_WORKERS_MAX: u16 = 1000;
 const TTL_MS: std::ops::RangeInclusive<u64> = 1..=86_400_000;
 
 impl Queue {
-    /// Notes that `worker` lives, and counts as alive for `ttl` (1 ms to a day) from now.
-    pub async fn heartbeat(&self, worker: WorkerId, ttl: Duration) -> Result<(), QueueError> {
+    /// Notes that `worker` lives and serves `ring`, and counts as alive for `ttl` (1 ms to a day) from now.
+    pub async fn heartbeat(
+        &self,
+        ring: Ring,
+        worker: WorkerId,
+        ttl: Duration,
+    ) -> Result<(), QueueError> {
         let ttl = super::millis(ttl).clamp(*TTL_MS.start(), *TTL_MS.end());
-        self.note_worker(worker, ttl).await
+        self.note_worker(ring, worker, ttl).await
     }
 
-    /// Notes that `worker` leaves, so that others take its shards over at once.
-    pub async fn retire_worker(&self, worker: WorkerId) -> Result<(), QueueError> {
-        self.note_worker(worker, 0).await
+    /// Notes that `worker` leaves `ring`, so that others take its shards over at once.
+    pub async fn retire_worker(&self, ring: Ring, worker: WorkerId) -> Result<(), QueueError> {
+        self.note_worker(ring, worker, 0).await
     }
 
-    /// The workers that were heard of within their `ttl`, at most 1,000, ordered by id.
-    pub async fn live_workers(&self) -> Result<Vec<WorkerId>, QueueError> {
-        let key = keys::workers(&self.inner.namespace);
+    /// The workers of `ring` that were heard of within their `ttl`, at most 1,000, ordered by id.
+    pub async fn live_workers(&self, ring: Ring) -> Result<Vec<WorkerId>, QueueError> {
+        let key = keys::workers(&self.inner.namespace, ring);
         let mut call = scripts::LIVE_WORKERS.call(&[&key], 0);
         call.arg(self.now_argument()).arg(LIVE_WORKERS_MAX);
         let reply = self.inner.link.run(&scripts::LIVE_WORKERS, &call).await?;
@@ -34,8 +40,13 @@ impl Queue {
         Ok(workers)
     }
 
-    async fn note_worker(&self, worker: WorkerId, ttl_ms: u64) -> Result<(), QueueError> {
-        let key = keys::workers(&self.inner.namespace);
+    async fn note_worker(
+        &self,
+        ring: Ring,
+        worker: WorkerId,
+        ttl_ms: u64,
+    ) -> Result<(), QueueError> {
+        let key = keys::workers(&self.inner.namespace, ring);
         let mut call = scripts::HEARTBEAT.call(&[&key], 64);
         call.arg(self.now_argument())
             .arg(worker.to_string())
