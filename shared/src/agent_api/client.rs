@@ -1,0 +1,338 @@
+//! The workers' side of the contract.
+//!
+//! One client serves all agents and keeps connections open. Its errors tell how strong they are as
+//! evidence: see [`AgentError::is_hard_evidence`].
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::tls::TlsInfo;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use rustls::pki_types::CertificateDer;
+use serde::de::DeserializeOwned;
+
+use super::{InstanceSpec, InstanceStatus, NewCertificate, REQUEST_ID_HEADER, Refusal};
+use crate::ids::{RequestId, ServerId};
+use crate::pki::{CertificateFacts, HotIdentity, Identity, PkiError, client_config, server_name};
+
+/// Longest time to a TCP connection.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long an unused connection is kept: longer than the slowest cadence of `feel`.
+const KEEP_IDLE: Duration = Duration::from_mins(3);
+
+/// Where an agent is, and who it must prove to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AgentAddress {
+    /// The server, which the agent's certificate must name.
+    pub server: ServerId,
+    /// Where its agent listens.
+    pub address: SocketAddr,
+}
+
+/// A call to an agent that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The agent understood and said no; nothing was changed.
+    #[error("the agent of server {server} refuses: {}", refusal.message)]
+    Refused {
+        /// Which server.
+        server: ServerId,
+        /// What it said.
+        refusal: Refusal,
+    },
+    /// The machine answered that nobody listens there, or cut the connection.
+    #[error("the agent of server {server} does not run")]
+    Down {
+        /// Which server.
+        server: ServerId,
+        /// How that was seen.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// Nothing was heard in time: the agent, the machine or the network between may be the cause,
+    /// and the call may have had its effect.
+    #[error("the agent of server {server} does not answer")]
+    Silent {
+        /// Which server.
+        server: ServerId,
+        /// How that was seen.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// It could not prove to be that server, or did not accept our certificate.
+    #[error("the agent of server {server} and we do not trust each other")]
+    Untrusted {
+        /// Which server.
+        server: ServerId,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// It answered something outside of the contract.
+    #[error("the agent of server {server} gave an unexpected answer ({status}): {detail}")]
+    Unexpected {
+        /// Which server.
+        server: ServerId,
+        /// HTTP status.
+        status: StatusCode,
+        /// The beginning of the answer, or what is wrong with it.
+        detail: String,
+    },
+}
+
+impl AgentError {
+    /// Whether this proves that the agent is not running, as opposed to nothing being heard of it.
+    /// It proves nothing about PostgreSQL, which may outlive its agent.
+    pub fn is_hard_evidence(&self) -> bool {
+        matches!(self, Self::Down { .. })
+    }
+
+    /// What the agent said, if it refused.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused { refusal, .. } => Some(refusal),
+            Self::Down { .. }
+            | Self::Silent { .. }
+            | Self::Untrusted { .. }
+            | Self::Unexpected { .. } => None,
+        }
+    }
+
+    fn from_transport(server: ServerId, source: reqwest::Error) -> Self {
+        match classify(&source) {
+            Failure::Down => Self::Down { server, source },
+            Failure::Silent => Self::Silent { server, source },
+            Failure::Untrusted => Self::Untrusted { server, source },
+        }
+    }
+}
+
+/// Calls agents. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AgentClient {
+    http: reqwest::Client,
+    addresses: Arc<Addresses>,
+    identity: Arc<HotIdentity>,
+}
+
+impl AgentClient {
+    /// A client that trusts the authority `authority_pem` and shows `identity`, a worker's. Calls
+    /// take no longer than `patience`.
+    pub fn new(
+        authority_pem: &str,
+        identity: &Identity,
+        patience: Duration,
+    ) -> Result<Self, AgentClientError> {
+        let identity = HotIdentity::new(identity)?;
+        let addresses = Arc::new(Addresses::default());
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(client_config(authority_pem, Arc::clone(&identity))?)
+            .tls_info(true)
+            .https_only(true)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .dns_resolver(Arc::clone(&addresses))
+            .connect_timeout(CONNECT_PATIENCE.min(patience))
+            .timeout(patience)
+            .pool_idle_timeout(KEEP_IDLE)
+            .pool_max_idle_per_host(2)
+            .tcp_nodelay(true)
+            .build()?;
+        Ok(Self {
+            http,
+            addresses,
+            identity,
+        })
+    }
+
+    /// Shows another identity from now on; kept connections live on with the old one.
+    ///
+    /// # Errors
+    /// [`PkiError`] if it cannot be used; then the old one stays.
+    pub fn replace_identity(&self, identity: &Identity) -> Result<(), PkiError> {
+        self.identity.replace(identity)
+    }
+
+    /// `GET /v1/instance`.
+    pub async fn status(
+        &self,
+        agent: AgentAddress,
+        request_id: RequestId,
+    ) -> Result<InstanceStatus, AgentError> {
+        let request = self.request(Method::GET, agent, "/v1/instance", request_id);
+        read(agent, send(agent, request).await?).await
+    }
+
+    /// `PUT /v1/instance`: idempotent for one generation.
+    pub async fn instruct(
+        &self,
+        agent: AgentAddress,
+        spec: &InstanceSpec,
+    ) -> Result<InstanceStatus, AgentError> {
+        let request = self
+            .request(Method::PUT, agent, "/v1/instance", spec.request_id)
+            .json(spec);
+        read(agent, send(agent, request).await?).await
+    }
+
+    /// The certificate the agent uses, to be renewed for its key. Idempotent.
+    pub async fn certificate(
+        &self,
+        agent: AgentAddress,
+        request_id: RequestId,
+    ) -> Result<CertificateFacts, AgentError> {
+        let request = self.request(Method::GET, agent, "/v1/instance", request_id);
+        let response = send(agent, request).await?;
+        let der = response
+            .extensions()
+            .get::<TlsInfo>()
+            .and_then(TlsInfo::peer_certificate)
+            .unwrap_or_default();
+        CertificateFacts::from_der(CertificateDer::from(der.to_vec()))
+            .map_err(|error| unexpected(agent, response.status(), error.to_string()))
+    }
+
+    /// `PUT /v1/certificate`. Idempotent.
+    pub async fn replace_certificate(
+        &self,
+        agent: AgentAddress,
+        certificate_pem: String,
+        request_id: RequestId,
+    ) -> Result<(), AgentError> {
+        let request = self
+            .request(Method::PUT, agent, "/v1/certificate", request_id)
+            .json(&NewCertificate { certificate_pem });
+        send(agent, request).await.map(drop)
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        agent: AgentAddress,
+        path: &str,
+        request_id: RequestId,
+    ) -> RequestBuilder {
+        let host = server_name(agent.server);
+        let url = format!("https://{host}:{}{path}", agent.address.port());
+        self.addresses.learn(host, agent.address);
+        self.http
+            .request(method, url)
+            .header(REQUEST_ID_HEADER, request_id.to_string())
+    }
+}
+
+/// A client that could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentClientError {
+    /// Its certificates are not usable.
+    #[error("failed to set up the identity of the client")]
+    Identity(#[from] PkiError),
+    /// The HTTP client cannot be made.
+    #[error("failed to set up the HTTP client")]
+    Http(#[from] reqwest::Error),
+}
+
+/// Where names of servers lead: they are not in any DNS.
+#[derive(Debug, Default)]
+struct Addresses(RwLock<HashMap<String, SocketAddr>>);
+
+impl Addresses {
+    fn learn(&self, host: String, address: SocketAddr) {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if known.get(&host) == Some(&address) {
+            return;
+        }
+        drop(known);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(host, address);
+    }
+}
+
+impl Resolve for Addresses {
+    fn resolve(&self, name: Name) -> Resolving {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let address = known.get(name.as_str()).copied();
+        Box::pin(async move {
+            let address = address.ok_or("nobody told where this server is")?;
+            let addresses: Addrs = Box::new(std::iter::once(address));
+            Ok(addresses)
+        })
+    }
+}
+
+async fn send(agent: AgentAddress, request: RequestBuilder) -> Result<Response, AgentError> {
+    let response = request
+        .send()
+        .await
+        .map_err(|error| AgentError::from_transport(agent.server, error))?;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let status = response.status();
+    if status.is_client_error() {
+        let refusal = read(agent, response).await?;
+        let server = agent.server;
+        return Err(AgentError::Refused { server, refusal });
+    }
+    let text = response.text().await.unwrap_or_default();
+    let detail = text.chars().take(200).collect();
+    Err(unexpected(agent, status, detail))
+}
+
+async fn read<T: DeserializeOwned>(
+    agent: AgentAddress,
+    response: Response,
+) -> Result<T, AgentError> {
+    let status = response.status();
+    let body = response
+        .bytes()
+        .await
+        .map_err(|error| AgentError::from_transport(agent.server, error))?;
+    serde_json::from_slice(&body).map_err(|error| unexpected(agent, status, error.to_string()))
+}
+
+fn unexpected(agent: AgentAddress, status: StatusCode, detail: String) -> AgentError {
+    AgentError::Unexpected {
+        server: agent.server,
+        status,
+        detail,
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Failure {
+    Down,
+    Silent,
+    Untrusted,
+}
+
+/// The first cause that says something decides; what says nothing is silence.
+fn classify(error: &(dyn Error + 'static)) -> Failure {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if current.is::<rustls::Error>() {
+            return Failure::Untrusted;
+        }
+        if let Some(io) = current.downcast_ref::<io::Error>() {
+            if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+                return Failure::Untrusted;
+            }
+            match io.kind() {
+                io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof => return Failure::Down,
+                _ => {}
+            }
+        }
+        cause = current.source();
+    }
+    Failure::Silent
+}
