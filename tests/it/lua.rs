@@ -1,6 +1,16 @@
 //! The scripts of the queue against a real Redis: each has a module of its name.
 
+mod begin;
 mod claim;
+mod enter;
+mod extend;
+mod heartbeat;
+mod leave;
+mod live_workers;
+mod members;
+mod settle;
+mod stats;
+mod wake;
 mod world;
 
 use std::time::Duration;
