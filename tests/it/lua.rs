@@ -1,5 +1,6 @@
 //! The scripts of the queue against a real Redis: each has a module of its name.
 
+mod bad_connections;
 mod begin;
 mod claim;
 mod enter;
@@ -7,7 +8,9 @@ mod extend;
 mod heartbeat;
 mod leave;
 mod live_workers;
+mod lost_data;
 mod members;
+mod model;
 mod settle;
 mod stats;
 mod wake;

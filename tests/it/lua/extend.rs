@@ -36,7 +36,7 @@ async fn nothing_to_extend_is_extended() {
         .extend(SHARD, &[], LEASE, worker(1))
         .await
         .unwrap();
-    assert_eq!(held, [] as [bool; 0]);
+    assert_eq!(held, Vec::<bool>::new());
 }
 
 #[tokio::test]
