@@ -23,7 +23,7 @@ async fn without_redis_every_verb_is_a_passing_error_and_not_a_wait() {
         assert!(error.is_transient());
     }
     assert!(
-        begin.elapsed() < Duration::from_secs(60),
+        begin.elapsed() < Duration::from_mins(1),
         "200 calls do not wait one by one"
     );
 }

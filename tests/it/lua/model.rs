@@ -1,6 +1,8 @@
 //! Random verbs against Redis and against a plain model of one shard; both must agree, and the
 //! promises of the queue must hold after each.
 
+mod shard;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -9,12 +11,13 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use shared::ids::WorkerId;
 use shared::queue::{
-    BeginReply, Claim, ClaimReply, EnterReply, LeaveReply, Member, MembersCursor, Outcome, Queue,
-    QueueConfig, SettleReply, Settlement, ShardStats, Token, WakeReply,
+    BeginReply, Claim, ClaimReply, LeaveReply, Member, MembersCursor, Outcome, Queue, QueueConfig,
+    Settlement, Token,
 };
 use tests::redis_server::RedisServer;
 
-use super::world::{SHARD, START, resource, worker};
+use self::shard::{Model, Place};
+use super::world::{SHARD, resource, worker};
 
 /// Runs of the property, and most verbs in one.
 const CASES: u32 = 150;
@@ -76,197 +79,6 @@ fn any_verb() -> impl Strategy<Value = Verb> {
     ]
 }
 
-/// Where a member is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    Due(u64),
-    Leased {
-        expires: u64,
-        token: Token,
-        worker: WorkerId,
-        woken: bool,
-    },
-}
-
-/// One shard, as its description says.
-#[derive(Debug)]
-struct Model {
-    now: u64,
-    epoch: Option<u64>,
-    places: BTreeMap<Member, Place>,
-    given: Vec<(Claim, WorkerId)>,
-    tokens: BTreeSet<Token>,
-}
-
-impl Model {
-    fn new() -> Self {
-        Self {
-            now: START,
-            epoch: None,
-            places: BTreeMap::new(),
-            given: vec![],
-            tokens: BTreeSet::new(),
-        }
-    }
-
-    fn enter(&mut self, members: &[(Member, u64)]) -> EnterReply {
-        let mut entered = 0;
-        for &(member, due_in) in members {
-            self.places.entry(member).or_insert_with(|| {
-                entered += 1;
-                Place::Due(self.now + due_in)
-            });
-        }
-        EnterReply {
-            entered,
-            present: members.len() - entered,
-        }
-    }
-
-    fn wake(&mut self, member: Member) -> WakeReply {
-        let now = self.now;
-        match self.places.get_mut(&member) {
-            None => {
-                self.places.insert(member, Place::Due(now));
-                WakeReply::Entered
-            }
-            Some(Place::Due(due)) if *due <= now => WakeReply::Due,
-            Some(Place::Due(due)) => {
-                *due = now;
-                WakeReply::Advanced
-            }
-            Some(Place::Leased { woken, .. }) => {
-                *woken = true;
-                WakeReply::Marked
-            }
-        }
-    }
-
-    /// Members that a claim takes, in its order: expired leases, then due ones; by time, then name.
-    fn claimable(&self, limit: usize) -> Vec<(Member, u64)> {
-        let mut list: Vec<_> = self
-            .places
-            .iter()
-            .filter_map(|(member, place)| match place {
-                Place::Due(due) if *due <= self.now => Some((1, *due, *member)),
-                Place::Leased { expires, .. } if *expires <= self.now => {
-                    Some((0, *expires, *member))
-                }
-                _ => None,
-            })
-            .collect();
-        list.sort_by_key(|(order, since, member)| (*order, *since, member.to_string()));
-        list.into_iter()
-            .take(limit)
-            .map(|(_, since, member)| (member, self.now - since))
-            .collect()
-    }
-
-    /// Checks what a claim gave, and takes it over.
-    fn check_claims(
-        &mut self,
-        claims: &[Claim],
-        worker: WorkerId,
-        expected: &[(Member, u64)],
-        lease: u64,
-    ) {
-        let seen: Vec<_> = claims
-            .iter()
-            .map(|claim| (claim.member, claim.overdue_ms))
-            .collect();
-        assert_eq!(seen, expected);
-        for claim in claims {
-            let token = claim.token;
-            assert_eq!(Some(token.epoch), self.epoch);
-            let greatest = self
-                .tokens
-                .iter()
-                .filter(|old| old.epoch == token.epoch)
-                .max();
-            assert!(
-                greatest.is_none_or(|old| *old < token),
-                "{token} after {greatest:?}"
-            );
-            assert!(self.tokens.insert(token), "{token} was given twice");
-            let expires = self.now + lease;
-            let place = Place::Leased {
-                expires,
-                token,
-                worker,
-                woken: false,
-            };
-            self.places.insert(claim.member, place);
-            self.given.push((*claim, worker));
-        }
-    }
-
-    fn next_due(&self) -> Option<u64> {
-        let moments = self.places.values().map(|place| match place {
-            Place::Due(at) | Place::Leased { expires: at, .. } => *at,
-        });
-        moments.min().map(|at| at.saturating_sub(self.now))
-    }
-
-    fn holds(&self, claim: &Claim, by: WorkerId) -> bool {
-        matches!(self.places.get(&claim.member),
-            Some(Place::Leased { token, worker, .. }) if *token == claim.token && *worker == by)
-    }
-
-    fn extend(&mut self, claim: &Claim, by: WorkerId, lease: u64) -> bool {
-        let held = self.holds(claim, by);
-        if let Some(Place::Leased { expires, .. }) = self.places.get_mut(&claim.member)
-            && held
-        {
-            *expires = self.now + lease;
-        }
-        held
-    }
-
-    fn settle(&mut self, claim: &Claim, by: WorkerId, again: Option<u64>) -> SettleReply {
-        if !self.holds(claim, by) {
-            return SettleReply::Lost;
-        }
-        let woken = matches!(
-            self.places.remove(&claim.member),
-            Some(Place::Leased { woken: true, .. })
-        );
-        if let Some(delay) = if woken { Some(0) } else { again } {
-            self.places
-                .insert(claim.member, Place::Due(self.now + delay));
-        }
-        if woken {
-            SettleReply::Woken
-        } else {
-            SettleReply::Settled
-        }
-    }
-
-    fn stats(&self) -> ShardStats {
-        let count = |test: &dyn Fn(&Place) -> bool| {
-            u64::try_from(self.places.values().filter(|place| test(place)).count()).unwrap()
-        };
-        let due: Vec<u64> = self
-            .places
-            .values()
-            .filter_map(|place| match place {
-                Place::Due(at) if *at <= self.now => Some(*at),
-                _ => None,
-            })
-            .collect();
-        let oldest = due.iter().min().map_or(0, |at| self.now - at);
-        ShardStats {
-            epoch: self.epoch,
-            size: count(&|_| true),
-            due: u64::try_from(due.len()).unwrap(),
-            leased: count(&|place| matches!(place, Place::Leased { .. })),
-            expired: count(
-                &|place| matches!(place, Place::Leased { expires, .. } if *expires <= self.now),
-            ),
-            oldest_due_age: Duration::from_millis(oldest),
-        }
-    }
-}
-
 /// The model and the real one.
 struct Pair {
     model: Model,
@@ -287,18 +99,7 @@ impl Pair {
     async fn run(&mut self, verb: &Verb) {
         match verb {
             Verb::Pass(ms) => self.model.now += ms,
-            Verb::Enter(members) => {
-                let members: Vec<_> = members
-                    .iter()
-                    .map(|&(member, due_in)| (resource(member), due_in))
-                    .collect();
-                let timed: Vec<_> = members
-                    .iter()
-                    .map(|&(member, ms)| (member, Duration::from_millis(ms)))
-                    .collect();
-                let reply = self.queue().enter(SHARD.ring, &timed).await.unwrap();
-                assert_eq!(reply, self.model.enter(&members));
-            }
+            Verb::Enter(members) => self.enter(members).await,
             Verb::Wake(member) => {
                 let reply = self
                     .queue()
@@ -356,6 +157,15 @@ impl Pair {
             Verb::Begin(epoch) => self.begin(*epoch).await,
             Verb::Flush => self.flush().await,
         }
+    }
+
+    async fn enter(&mut self, members: &[(u128, u64)]) {
+        let named = |&(number, due_in)| (resource(number), due_in);
+        let members: Vec<(Member, u64)> = members.iter().map(named).collect();
+        let timed = |&(member, ms)| (member, Duration::from_millis(ms));
+        let timed: Vec<_> = members.iter().map(timed).collect();
+        let reply = self.queue().enter(SHARD.ring, &timed).await.unwrap();
+        assert_eq!(reply, self.model.enter(&members));
     }
 
     async fn claim(&mut self, by: WorkerId, limit: u16, lease: u64) {
