@@ -3,4 +3,5 @@
 #[cfg(test)]
 mod lua;
 mod process;
+#[cfg(test)]
 mod ring;
