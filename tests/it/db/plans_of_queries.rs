@@ -6,7 +6,6 @@ use sqlx::PgPool;
 use super::world::{World, now};
 
 /// The plan of a query.
-#[expect(clippy::disallowed_types, reason = "the text comes from this file")]
 async fn explain(pool: &PgPool, query: &str) -> String {
     let statement = sqlx::AssertSqlSafe(format!("explain {query}"));
     let lines: Vec<String> = sqlx::query_scalar(statement).fetch_all(pool).await.unwrap();
