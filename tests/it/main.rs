@@ -1,6 +1,8 @@
 //! Integration tests.
 
 #[cfg(test)]
+mod db;
+#[cfg(test)]
 mod lua;
 mod process;
 #[cfg(test)]

@@ -1,0 +1,14 @@
+//! The control database: its model, and every statement we run on it.
+
+mod alerts;
+mod intents;
+mod jobs;
+mod migrations;
+mod observations;
+mod plans_of_queries;
+mod pool;
+mod secrets;
+mod tokens;
+mod transitions;
+mod words;
+mod world;
