@@ -13,7 +13,8 @@ const LIVE_WORKERS_MAX: u16 = 1000;
 const TTL_MS: std::ops::RangeInclusive<u64> = 1..=86_400_000;
 
 impl Queue {
-    /// Notes that `worker` lives and serves `ring`, and counts as alive for `ttl` (1 ms to a day) from now.
+    /// Notes that `worker` lives and serves `ring`, and counts as alive for `ttl` (1 ms to a day)
+    /// from now.
     pub async fn heartbeat(
         &self,
         ring: Ring,

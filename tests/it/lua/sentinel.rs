@@ -94,7 +94,7 @@ async fn wait_until(what: &str, condition: impl AsyncFn() -> bool) {
 async fn goes_on(pair: &Pair) {
     let Pair { queue, claim, .. } = pair;
     wait_until("the queue found the new master", async || {
-        match queue.heartbeat(worker(1), LEASE).await {
+        match queue.heartbeat(SHARD.ring, worker(1), LEASE).await {
             Ok(()) => true,
             Err(error) => {
                 assert!(error.is_transient(), "{error:?}");
