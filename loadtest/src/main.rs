@@ -1,0 +1,56 @@
+//! Load scenarios with servers of their own: what the system reaches on this machine.
+//!
+//! One file and one subcommand for each scenario; all write the same report ([`report`]). To add
+//! one: a module with a clap struct and `run(&options, &mut report)`, and a line in [`Scenario`].
+
+mod cpu;
+mod machine;
+mod progress;
+mod redis_process;
+mod report;
+mod ring;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use report::Report;
+
+/// Measures what the system reaches on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version)]
+struct Cli {
+    /// Writes the report as JSON to this file too.
+    #[arg(long, global = true, value_name = "FILE")]
+    report: Option<PathBuf>,
+
+    #[command(subcommand)]
+    scenario: Scenario,
+}
+
+#[derive(Debug, Subcommand)]
+enum Scenario {
+    /// The queue and the worker loop, with turns that do nothing.
+    Ring(ring::Options),
+}
+
+impl Scenario {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Ring(_) => "ring",
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let mut report = Report::new(cli.scenario.name());
+    match &cli.scenario {
+        Scenario::Ring(options) => ring::run(options, &mut report).await?,
+    }
+    report.print()?;
+    if let Some(path) = &cli.report {
+        report.write(path)?;
+    }
+    Ok(())
+}
