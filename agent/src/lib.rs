@@ -1,1 +1,103 @@
-//! Stub.
+//! The agent: one per server, it runs PostgreSQL as it is told and decides nothing.
+//!
+//! ```text
+//!  worker ──PUT──▶ http ──▶ instruct ──▶ store (fsync) ──wake──▶ instance ──▶ PostgreSQL
+//!         ◀─GET──  http ◀── status  ◀── board ◀──phase───┘          │
+//!                             ▲                                     ├ birth, configuration
+//!                             └ disk probe, live sample             └ postmaster, catalog
+//! ```
+//!
+//! Guarantees:
+//! - An instruction is durable before anything is done about it, and a lower generation is refused
+//!   for ever after.
+//! - [`instance`] is level-triggered: it looks at what is there, does the next missing thing, and
+//!   looks again. Killed between any two instructions, the next agent goes on from what it sees.
+//! - PostgreSQL goes on without an agent, and without a control plane: one that dies is started
+//!   again from the stored instruction. After a *machine boot* it is started as leader only when
+//!   its generation has been confirmed.
+//! - "Stopped" means that no process of the data directory is left.
+//! - Nothing here makes an idle PostgreSQL write, and a disk that hangs does not hang the answers.
+//!
+//! It does not move WAL or backups yet, and holds no credentials but its own certificate.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use shared::clock::SystemClock;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+mod agent;
+mod board;
+mod catalog;
+mod config;
+mod disk;
+mod durable_file;
+mod http;
+mod instance;
+mod instruct;
+mod live;
+mod paths;
+mod quote;
+mod render;
+mod spec_check;
+mod store;
+
+pub use config::AgentOptions;
+
+/// The whole process: reads its options, serves until SIGTERM or SIGINT, and tells by its exit
+/// code whether it could.
+pub fn main() -> ExitCode {
+    let outcome = shared::config::parse::<AgentOptions>()
+        .map_err(anyhow::Error::from)
+        .and_then(run);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the agent ends");
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "an agent that cannot start must say so also before logging is set up"
+)]
+fn complain(error: &anyhow::Error) {
+    eprintln!("ringmaster-agent: {error:#}");
+}
+
+fn run(options: AgentOptions) -> anyhow::Result<()> {
+    shared::telemetry::init_logging("agent", &options.log.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let served = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+        let stopped_by_signal = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        let serving = agent::serve(options, Arc::new(SystemClock), stop.clone());
+        tokio::pin!(serving);
+        tokio::select! {
+            outcome = &mut serving => outcome,
+            () = stopped_by_signal => {
+                stop.cancel();
+                serving.await
+            }
+        }
+    });
+    // A disk that hangs must not keep the process from ending.
+    runtime.shutdown_background();
+    served
+}

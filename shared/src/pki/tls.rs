@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use chrono::{DateTime, Utc};
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
@@ -11,11 +12,17 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 
 use super::certificate::parse_identity;
-use super::{Identity, PkiError};
+use super::{CertificateFacts, Identity, PkiError};
 
 /// A certificate with its key that can be replaced: connections made from then on use the new one.
 #[derive(Debug)]
-pub struct HotIdentity(RwLock<Arc<CertifiedKey>>);
+pub struct HotIdentity(RwLock<Current>);
+
+#[derive(Debug)]
+struct Current {
+    key: Arc<CertifiedKey>,
+    not_after: DateTime<Utc>,
+}
 
 impl HotIdentity {
     /// Starts with `identity`.
@@ -23,7 +30,7 @@ impl HotIdentity {
     /// # Errors
     /// [`PkiError`] if it cannot be read, or certificate and key do not belong together.
     pub fn new(identity: &Identity) -> Result<Arc<Self>, PkiError> {
-        Ok(Arc::new(Self(RwLock::new(certified_key(identity)?))))
+        Ok(Arc::new(Self(RwLock::new(Current::read(identity)?))))
     }
 
     /// Replaces it.
@@ -31,13 +38,36 @@ impl HotIdentity {
     /// # Errors
     /// As [`HotIdentity::new`]; then the old one stays.
     pub fn replace(&self, identity: &Identity) -> Result<(), PkiError> {
-        let key = certified_key(identity)?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+        let new = Current::read(identity)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }
 
+    /// End of validity of the certificate in use.
+    pub fn not_after(&self) -> DateTime<Utc> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .not_after
+    }
+
     fn current(&self) -> Arc<CertifiedKey> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).key)
+    }
+}
+
+impl Current {
+    fn read(identity: &Identity) -> Result<Self, PkiError> {
+        let (chain, key) = parse_identity(identity)?;
+        let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => PkiError::KeyMismatch,
+            other => PkiError::Tls(other),
+        })?;
+        let facts = CertificateFacts::read(&identity.certificate_pem)?;
+        Ok(Self {
+            key: Arc::new(key),
+            not_after: facts.not_after(),
+        })
     }
 }
 
@@ -59,16 +89,6 @@ impl ResolvesClientCert for HotIdentity {
     fn has_certs(&self) -> bool {
         true
     }
-}
-
-fn certified_key(identity: &Identity) -> Result<Arc<CertifiedKey>, PkiError> {
-    let (chain, key) = parse_identity(identity)?;
-    CertifiedKey::from_der(chain, key, &provider())
-        .map(Arc::new)
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => PkiError::KeyMismatch,
-            other => PkiError::Tls(other),
-        })
 }
 
 /// TLS of a server that serves only clients with a client certificate of this authority.

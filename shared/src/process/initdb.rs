@@ -20,6 +20,11 @@ pub struct Initdb<'a> {
 }
 
 impl Initdb<'_> {
+    /// Where an attempt to make `data_directory` works until it is finished.
+    pub fn unfinished(data_directory: &Path) -> PathBuf {
+        beside(data_directory, "unfinished")
+    }
+
     /// Makes `data_directory`, which must not exist: all of it, durably, or nothing. What an
     /// earlier attempt left (its processes, its files) is removed.
     pub async fn run(
@@ -28,7 +33,7 @@ impl Initdb<'_> {
         account: &Account,
         data_directory: &Path,
     ) -> Result<(), ProcessError> {
-        let unfinished = beside(data_directory, "unfinished");
+        let unfinished = Self::unfinished(data_directory);
         end_all_in(&unfinished, HARD_END).await?;
         remove_tree(&unfinished).await?;
         account.make_private_directory(&unfinished)?;

@@ -1,0 +1,170 @@
+//! The parts of an agent, put together.
+
+use std::fs::{self, File};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail, ensure};
+use chrono::{DateTime, Utc};
+use rustix::fs::{FlockOperation, flock};
+use shared::agent_api::{InstanceStatus, Phase, PostgresStatus};
+use shared::clock::Clock;
+use shared::pki::{CertificateFacts, HotIdentity, Identity, server_name};
+use shared::process::{Account, PostgresInstallations};
+use shared::secret::Secret;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::board::Board;
+use crate::config::AgentOptions;
+use crate::disk::{DiskProbe, FileDisk};
+use crate::instance::Instance;
+use crate::live::Sampler;
+use crate::paths::Paths;
+use crate::store::Store;
+
+/// Everything that the HTTP side and the instance share.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    pub(crate) options: AgentOptions,
+    pub(crate) paths: Paths,
+    /// Whom PostgreSQL runs as.
+    pub(crate) account: Account,
+    pub(crate) store: Store,
+    pub(crate) board: Board,
+    pub(crate) sampler: Sampler,
+    pub(crate) installations: PostgresInstallations,
+    pub(crate) boot_id: String,
+    pub(crate) authority_pem: String,
+    pub(crate) identity: Arc<HotIdentity>,
+    /// Tells the instance to look again.
+    pub(crate) wake: Notify,
+    disk: DiskProbe,
+    started_at: DateTime<Utc>,
+    /// Held as long as we manage the directory.
+    _lock: File,
+}
+
+impl Agent {
+    async fn assemble(options: AgentOptions, clock: &dyn Clock) -> anyhow::Result<Self> {
+        let paths = Paths::below(&options.data_dir);
+        let account = Account::for_postgres()?;
+        fs::create_dir_all(paths.root()).context("make the data directory of the server")?;
+        account.check_reaches(&paths.root().join("."))?;
+        let lock = lock(&paths)?;
+        let store = Store::open(&paths.state(), options.server_id)?;
+        let authority_pem = fs::read_to_string(&options.ca).context("read --ca")?;
+        let identity = read_identity(&options)?;
+        let facts =
+            CertificateFacts::read(&identity.certificate_pem).context("read --certificate")?;
+        ensure!(
+            facts.dns_names().contains(&server_name(options.server_id)),
+            "--certificate is not for server {}",
+            options.server_id
+        );
+        let boot_id = fs::read_to_string(&options.boot_id_file).context("read the boot id")?;
+        let phase = if store.get().instruction.is_some() {
+            Phase::Starting
+        } else {
+            Phase::Empty
+        };
+        Ok(Self {
+            installations: PostgresInstallations::discover(&options.postgres_bin_dirs).await,
+            disk: DiskProbe::start(FileDisk::open(&paths.probe()).context("open the disk probe")?)?,
+            identity: HotIdentity::new(&identity).context("use --certificate and --key")?,
+            boot_id: boot_id.trim().to_owned(),
+            board: Board::showing(phase),
+            sampler: Sampler::default(),
+            started_at: clock.now(),
+            wake: Notify::new(),
+            _lock: lock,
+            authority_pem,
+            account,
+            store,
+            paths,
+            options,
+        })
+    }
+
+    /// The certificate and key as they are on disk now.
+    pub(crate) fn identity_on_disk(&self) -> anyhow::Result<Identity> {
+        read_identity(&self.options)
+    }
+
+    /// What is held, what is done about it, and how PostgreSQL and the disk are.
+    pub(crate) async fn status(&self) -> InstanceStatus {
+        let facts = self.board.facts();
+        let postgres = match facts.running {
+            None => None,
+            Some(running) => {
+                let sample = self.sampler.sample(&self.paths.sockets(), &running).await;
+                Some(PostgresStatus {
+                    pid: running.pid,
+                    started_at: running.started_at,
+                    version: running.version,
+                    system_identifier: running.system_identifier,
+                    tli: running.tli,
+                    flush_lsn: sample.flush_lsn,
+                    wal_wait_ms: sample.wal_wait_ms,
+                })
+            }
+        };
+        let state = self.store.get();
+        let instruction = state.instruction.as_ref();
+        InstanceStatus {
+            server: self.options.server_id,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            agent_started_at: self.started_at,
+            boot_id: self.boot_id.clone(),
+            participant: instruction.map(|instruction| instruction.spec.participant),
+            generation: state.generation(),
+            spec_digest: instruction.map(|instruction| instruction.digest.clone()),
+            converged_generation: state.converged_generation,
+            phase: facts.phase,
+            postgres,
+            crashes: state.crashes,
+            last_error: facts.problem.or_else(|| state.last_crash.clone()),
+            disk: self.disk.status(),
+            certificate_not_after: self.identity.not_after(),
+        }
+    }
+}
+
+/// Serves until `stop`, then ends the instance as its lifetime wants.
+pub(crate) async fn serve(
+    options: AgentOptions,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let agent = Arc::new(Agent::assemble(options, &*clock).await?);
+    let listen = agent.options.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("listen on {listen}"))?;
+    tracing::info!(%listen, server.id = %agent.options.server_id, "agent serves");
+    let instance = Instance::new(Arc::clone(&agent)).run(stop.clone());
+    let (served, ()) = tokio::join!(crate::http::serve(agent, listener, stop), instance);
+    tracing::info!(at = "finish", "agent ends");
+    served
+}
+
+fn lock(paths: &Paths) -> anyhow::Result<File> {
+    let path = paths.lock();
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .context("open the lock of the data directory")?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        bail!("another agent manages {}", paths.root().display());
+    }
+    Ok(file)
+}
+
+fn read_identity(options: &AgentOptions) -> anyhow::Result<Identity> {
+    Ok(Identity {
+        certificate_pem: fs::read_to_string(&options.certificate).context("read --certificate")?,
+        key_pem: Secret::new(fs::read_to_string(&options.key).context("read --key")?),
+    })
+}

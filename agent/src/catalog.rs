@@ -1,0 +1,118 @@
+//! Roles and databases: what is there, what shall be, and the commands between the two.
+//!
+//! One look at the catalogs first; only what is missing is done, so that a shared server with
+//! hundreds of databases costs two queries when nothing changed. Killed between any two commands,
+//! the next look finds the rest.
+
+use std::collections::BTreeMap;
+
+use sqlx::{Executor as _, PgConnection};
+
+mod plan;
+
+pub(crate) use plan::{Catalog, CurrentDatabase, CurrentRole, plan};
+
+use shared::agent_api::InstanceSpec;
+
+/// Keeps verifiers out of PostgreSQL's log, and makes what is reported here durable.
+const PREPARE: &str = "
+    set log_statement = 'none';
+    set log_min_error_statement = 'panic';
+    set log_min_duration_statement = -1;
+    set synchronous_commit = 'local';
+    set lock_timeout = '30s'";
+
+/// Roles that the spec names, with what a spec can say of them.
+const ROLES: &str = "
+    select rolname::text,
+        rolpassword,
+        rolsuper,
+        rolconnlimit,
+        rolcanlogin
+            and rolinherit
+            and not rolcreaterole
+            and not rolcreatedb
+            and not rolreplication
+            and not rolbypassrls
+            and coalesce(rolvaliduntil = 'infinity', true)
+    from pg_authid
+    where rolname = any($1)";
+
+/// Databases that the spec names, and those of PostgreSQL that everybody could connect to. A
+/// database whose drop was interrupted has a connection limit of -2.
+const DATABASES: &str = "
+    select datname::text,
+        pg_get_userbyid(datdba)::text,
+        datconnlimit,
+        datallowconn,
+        exists (
+            select from aclexplode(coalesce(datacl, acldefault('d', datdba)))
+            where grantee = 0
+        )
+    from pg_database
+    where datname = any($1) or datname in ('postgres', 'template1')";
+
+/// Makes roles and databases what `spec` says. Gives the number of commands that took.
+pub(crate) async fn reconcile(
+    connection: &mut PgConnection,
+    spec: &InstanceSpec,
+) -> sqlx::Result<usize> {
+    connection.execute(PREPARE).await?;
+    let current = look(connection, spec).await?;
+    let commands = plan(spec, &current);
+    for command in &commands {
+        run(connection, command).await?;
+    }
+    Ok(commands.len())
+}
+
+async fn look(connection: &mut PgConnection, spec: &InstanceSpec) -> sqlx::Result<Catalog> {
+    let roles: Vec<&str> = spec.roles.iter().map(|role| role.name.as_str()).collect();
+    let absent: Vec<&str> = spec.absent.roles.iter().map(String::as_str).collect();
+    let rows: Vec<(String, Option<String>, bool, i32, bool)> = sqlx::query_as(ROLES)
+        .bind([roles, absent].concat())
+        .fetch_all(&mut *connection)
+        .await?;
+    let roles = rows
+        .into_iter()
+        .map(|(name, verifier, superuser, connection_limit, plain)| {
+            let role = CurrentRole {
+                verifier,
+                superuser,
+                connection_limit,
+                plain,
+            };
+            (name, role)
+        });
+    let roles: BTreeMap<_, _> = roles.collect();
+    let databases: Vec<&str> = spec
+        .databases
+        .iter()
+        .map(|each| each.name.as_str())
+        .collect();
+    let absent: Vec<&str> = spec.absent.databases.iter().map(String::as_str).collect();
+    let rows: Vec<(String, String, i32, bool, bool)> = sqlx::query_as(DATABASES)
+        .bind([databases, absent].concat())
+        .fetch_all(&mut *connection)
+        .await?;
+    let databases = rows
+        .into_iter()
+        .map(|(name, owner, connection_limit, allowed, public)| {
+            let database = CurrentDatabase {
+                owner,
+                connection_limit,
+                allows_connections: allowed,
+                open_to_public: public,
+            };
+            (name, database)
+        });
+    let databases = databases.collect();
+    Ok(Catalog { roles, databases })
+}
+
+/// Commands that define things take no parameters. This is the one place that sends text made at
+/// run time: every name and text in it was quoted by [`crate::quote`].
+async fn run(connection: &mut PgConnection, command: &str) -> sqlx::Result<()> {
+    let command = sqlx::AssertSqlSafe(command.to_owned());
+    sqlx::raw_sql(command).execute(connection).await.map(drop)
+}

@@ -1,0 +1,225 @@
+//! One call: what it asks, and the answer.
+
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use shared::agent_api::{InstanceSpec, NewCertificate, REQUEST_ID_HEADER, Refusal, RefusalCode};
+use shared::pki::{CertificateFacts, Identity, server_name};
+use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
+
+use crate::agent::Agent;
+use crate::durable_file::replace_durably;
+use crate::instruct;
+use crate::store::StoreError;
+
+/// Largest body in bytes: a spec of a thousand databases fits several times.
+const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Longest time of one call.
+const CALL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Longest request id that is logged.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+type Answer = Response<Full<Bytes>>;
+
+/// Answers one call, in any case.
+pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Answer {
+    let begun = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let request_id = request
+        .headers()
+        .get(REQUEST_ID_HEADER)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| id.len() <= REQUEST_ID_BYTES_MAX)
+        .unwrap_or_default();
+    let span = tracing::info_span!("request", request_id);
+    let routed = route(agent, request).instrument(span.clone());
+    let outcome = timeout(CALL_PATIENCE, routed).await;
+    let answer = match outcome {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(trouble)) => trouble.answer(agent),
+        Err(_) => Trouble::Internal("the call took too long".to_owned()).answer(agent),
+    };
+    let status = answer.status().as_u16();
+    let elapsed_ms = begun.elapsed().as_secs_f64() * 1000.0;
+    if method == Method::GET && status == 200 {
+        tracing::debug!(parent: &span, %method, path, status, elapsed_ms, "call is answered");
+    } else {
+        tracing::info!(parent: &span, %method, path, status, elapsed_ms, "call is answered");
+    }
+    answer
+}
+
+/// Why a call did not succeed.
+enum Trouble {
+    Refused(StatusCode, Refusal),
+    /// The call cannot be understood.
+    Invalid(StatusCode, String),
+    /// Our own fault; the details are logged, and told: only workers get here.
+    Internal(String),
+}
+
+impl Trouble {
+    fn answer(self, agent: &Agent) -> Answer {
+        let generation = agent.store.get().generation();
+        match self {
+            Self::Refused(status, refusal) => {
+                tracing::info!(code = ?refusal.code, error = refusal.message, "call is refused");
+                json(status, &refusal)
+            }
+            Self::Invalid(status, message) => {
+                tracing::info!(error = message, "call is not understood");
+                let code = RefusalCode::Invalid;
+                json(
+                    status,
+                    &Refusal {
+                        code,
+                        message,
+                        generation,
+                    },
+                )
+            }
+            Self::Internal(message) => {
+                tracing::error!(error = message, "failed to answer a call");
+                let mut answer = Response::new(Full::from(message));
+                *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                answer
+            }
+        }
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Internal(format!("{:#}", anyhow::Error::from(error)))
+    }
+}
+
+async fn route(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trouble> {
+    let unknown = |status, what: &str| Err(Trouble::Invalid(status, what.to_owned()));
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/v1/instance") => status(agent).await,
+        (&Method::PUT, "/v1/instance") => instruct(agent, request).await,
+        (&Method::PUT, "/v1/certificate") => replace_certificate(agent, request).await,
+        (_, "/v1/instance" | "/v1/certificate") => unknown(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "the path has no such method",
+        ),
+        _ => unknown(StatusCode::NOT_FOUND, "there is no such path"),
+    }
+}
+
+async fn status(agent: &Agent) -> Result<Answer, Trouble> {
+    Ok(json(StatusCode::OK, &agent.status().await))
+}
+
+async fn instruct(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trouble> {
+    let spec: InstanceSpec = read(request).await?;
+    let shared::agent_api::Birth::Initdb { postgres_major } = spec.birth;
+    let accepted: Result<bool, Refusal> = agent
+        .store
+        .update(|state| {
+            let before = state.generation();
+            instruct::accept(state, spec, &agent.boot_id)?;
+            // An accepted instruction must be possible here.
+            if state.generation() > before {
+                agent
+                    .installations
+                    .find(postgres_major)
+                    .map_err(|error| Refusal {
+                        code: RefusalCode::Invalid,
+                        message: format!("birth: {error}"),
+                        generation: before,
+                    })?;
+            }
+            Ok(state.generation() > before)
+        })
+        .await?;
+    match accepted {
+        Ok(is_new) => {
+            if is_new {
+                let generation = agent.store.get().generation();
+                tracing::info!(generation, "instruction is accepted");
+            }
+            agent.wake.notify_one();
+            status(agent).await
+        }
+        Err(refusal) => {
+            let status = match refusal.code {
+                RefusalCode::Invalid => StatusCode::BAD_REQUEST,
+                RefusalCode::OldGeneration
+                | RefusalCode::GenerationReused
+                | RefusalCode::OtherParticipant => StatusCode::CONFLICT,
+            };
+            Err(Trouble::Refused(status, refusal))
+        }
+    }
+}
+
+/// The file first, then memory: an agent that is killed in between starts with the new one.
+async fn replace_certificate(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trouble> {
+    let NewCertificate { certificate_pem } = read(request).await?;
+    let invalid = |what: String| Trouble::Invalid(StatusCode::BAD_REQUEST, what);
+    let bad = |error: shared::pki::PkiError| invalid(format!("certificate_pem: {error}"));
+    let facts = CertificateFacts::read(&certificate_pem).map_err(bad)?;
+    let name = server_name(agent.options.server_id);
+    if !facts.is_issued_by(&agent.authority_pem).map_err(bad)? || !facts.dns_names().contains(&name)
+    {
+        let what = "certificate_pem: was not issued to this server by our authority";
+        return Err(invalid(what.to_owned()));
+    }
+    let internal = |error: anyhow::Error| Trouble::Internal(format!("{error:#}"));
+    let key_pem = agent.identity_on_disk().map_err(internal)?.key_pem;
+    let identity = Identity {
+        certificate_pem,
+        key_pem,
+    };
+    shared::pki::HotIdentity::new(&identity).map_err(bad)?;
+    let (path, text) = (
+        agent.options.certificate.clone(),
+        identity.certificate_pem.clone(),
+    );
+    let written = tokio::task::spawn_blocking(move || replace_durably(&path, text.as_bytes()));
+    let written = written.await.map_err(std::io::Error::other).flatten();
+    written
+        .map_err(|error| Trouble::Internal(format!("failed to write the certificate: {error}")))?;
+    agent.identity.replace(&identity).map_err(bad)?;
+    tracing::info!(not_after = %facts.not_after(), "certificate is replaced");
+    agent.wake.notify_one();
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    Ok(answer)
+}
+
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Trouble> {
+    let body = Limited::new(request.into_body(), BODY_BYTES_MAX);
+    let body = body.collect().await.map_err(|error| {
+        let status = if error.is::<LengthLimitError>() {
+            StatusCode::PAYLOAD_TOO_LARGE
+        } else {
+            StatusCode::BAD_REQUEST
+        };
+        Trouble::Invalid(status, format!("failed to read the body: {error}"))
+    })?;
+    serde_json::from_slice(&body.to_bytes()).map_err(|error| {
+        Trouble::Invalid(
+            StatusCode::BAD_REQUEST,
+            format!("failed to understand the body: {error}"),
+        )
+    })
+}
+
+fn json(status: StatusCode, content: &impl Serialize) -> Answer {
+    let body = serde_json::to_vec(content).expect("answers are plain data");
+    let mut answer = Response::new(Full::from(body));
+    *answer.status_mut() = status;
+    let json = header::HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(header::CONTENT_TYPE, json);
+    answer
+}

@@ -1,0 +1,139 @@
+//! Accepting and refusing instructions.
+
+use shared::agent_api::{Birth, InstanceSpec, Refusal, RefusalCode};
+
+use crate::spec_check::check_spec;
+use crate::store::{Instruction, State};
+
+/// Takes `spec` into `state`, or refuses it.
+///
+/// A repeated instruction is accepted again: it confirms the generation for this boot.
+///
+/// # Errors
+/// [`Refusal`], and then `state` must not be kept.
+pub(crate) fn accept(state: &mut State, spec: InstanceSpec, boot_id: &str) -> Result<(), Refusal> {
+    let digest = spec.digest();
+    let known = state.generation();
+    let refuse = |code, message: String| Refusal {
+        code,
+        message,
+        generation: known,
+    };
+    if let Some(instruction) = &state.instruction {
+        let held = &instruction.spec;
+        if held.participant != spec.participant {
+            let message = format!("this server holds participant {}", held.participant);
+            return Err(refuse(RefusalCode::OtherParticipant, message));
+        }
+        if spec.generation < known {
+            let message = format!("generation {} is old: {known} was seen", spec.generation);
+            return Err(refuse(RefusalCode::OldGeneration, message));
+        }
+        if spec.generation == known && instruction.digest != digest {
+            let message = format!("generation {known} was seen with another spec");
+            return Err(refuse(RefusalCode::GenerationReused, message));
+        }
+    }
+    check_spec(&spec)
+        .and_then(|()| check_succession(state, &spec))
+        .map_err(|message| refuse(RefusalCode::Invalid, message))?;
+    boot_id.clone_into(&mut state.confirmed_boot_id);
+    if spec.generation > known {
+        state.instruction = Some(Instruction { spec, digest });
+    }
+    Ok(())
+}
+
+/// What may not change from one spec of a participant to the next.
+fn check_succession(state: &State, spec: &InstanceSpec) -> Result<(), String> {
+    let Some(instruction) = &state.instruction else {
+        return Ok(());
+    };
+    let held = &instruction.spec;
+    if held.birth != spec.birth {
+        let Birth::Initdb { postgres_major } = held.birth;
+        return Err(format!(
+            "birth: was PostgreSQL {postgres_major} and cannot change"
+        ));
+    }
+    if spec.incarnation < held.incarnation {
+        return Err(format!(
+            "incarnation: was {} and cannot shrink",
+            held.incarnation
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::ids::{ParticipantId, RequestId, ServerId};
+
+    use super::*;
+    use crate::spec_check::tests::spec;
+    use crate::store::Store;
+
+    fn state() -> State {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("state.json"), ServerId::new()).unwrap();
+        State::clone(&store.get())
+    }
+
+    /// What becomes of `changed` after the good spec, which has generation 3.
+    fn after_the_first(change: impl FnOnce(&mut InstanceSpec)) -> Result<(), RefusalCode> {
+        let mut state = state();
+        accept(&mut state, spec(), "boot 1").unwrap();
+        let before = state.clone();
+        let mut changed = spec();
+        change(&mut changed);
+        accept(&mut state, changed, "boot 1").map_err(|refusal| {
+            assert_eq!(state, before, "a refusal changes nothing");
+            assert_eq!(refusal.generation, 3);
+            refusal.code
+        })
+    }
+
+    #[test]
+    fn only_a_newer_instruction_changes_what_is_held() {
+        assert_eq!(after_the_first(|_| ()), Ok(()));
+        assert_eq!(
+            after_the_first(|spec| spec.request_id = RequestId::new()),
+            Ok(())
+        );
+        assert_eq!(
+            after_the_first(|spec| (spec.generation, spec.port) = (4, 20000)),
+            Ok(())
+        );
+        let refused = |change: fn(&mut InstanceSpec)| after_the_first(change).unwrap_err();
+        assert_eq!(
+            refused(|spec| spec.generation = 2),
+            RefusalCode::OldGeneration
+        );
+        assert_eq!(
+            refused(|spec| spec.generation = 0),
+            RefusalCode::OldGeneration
+        );
+        assert_eq!(
+            refused(|spec| spec.port = 20000),
+            RefusalCode::GenerationReused
+        );
+        let other = refused(|spec| {
+            spec.participant = ParticipantId::new();
+            spec.generation = 9;
+        });
+        assert_eq!(other, RefusalCode::OtherParticipant);
+        let reborn = refused(|spec| {
+            spec.birth = Birth::Initdb { postgres_major: 17 };
+            spec.generation = 4;
+        });
+        assert_eq!(reborn, RefusalCode::Invalid);
+    }
+
+    #[test]
+    fn a_repeated_instruction_confirms_it_for_this_boot() {
+        let mut state = state();
+        accept(&mut state, spec(), "boot 1").unwrap();
+        accept(&mut state, spec(), "boot 2").unwrap();
+        assert_eq!(state.confirmed_boot_id, "boot 2");
+    }
+}

@@ -1,0 +1,160 @@
+//! What PostgreSQL itself says about its WAL, asked when somebody asks us.
+//!
+//! Over a kept connection to the local socket, with a deadline: a PostgreSQL that hangs costs an
+//! answer of ours half a second, and nothing is known of it then.
+
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
+use std::time::Duration;
+
+use shared::units::Lsn;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use crate::board::Running;
+use crate::render::BOOTSTRAP_ROLE;
+
+/// Longest time an answer of ours waits for PostgreSQL.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long an answer of PostgreSQL is given again.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// WAL position, and whether any process waits for a write or sync of WAL at this moment.
+const SAMPLE: &str = "
+    select pg_current_wal_flush_lsn()::text, exists (
+        select from pg_stat_activity
+        where wait_event in ('WALSync', 'WALWrite', 'WALInitSync', 'WALInitWrite')
+    )";
+
+/// Opens a connection of the local superuser over the socket in `sockets`.
+pub(crate) async fn connect_locally(sockets: &Path, port: u16) -> sqlx::Result<PgConnection> {
+    // A path of a socket is short; one through a descriptor of its directory always is.
+    let directory = File::open(sockets)?;
+    let options = PgConnectOptions::new_without_pgpass()
+        .socket(format!("/proc/self/fd/{}", directory.as_raw_fd()))
+        .port(port)
+        .username(BOOTSTRAP_ROLE)
+        .database("postgres")
+        .application_name("ringmaster-agent")
+        .ssl_mode(PgSslMode::Disable)
+        // Commands may carry verifiers.
+        .disable_statement_logging();
+    let connection = PgConnection::connect_with(&options).await;
+    drop(directory);
+    connection
+}
+
+/// What PostgreSQL said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Sample {
+    pub(crate) flush_lsn: Option<Lsn>,
+    pub(crate) wal_wait_ms: Option<u64>,
+}
+
+/// Asks PostgreSQL.
+#[derive(Debug, Default)]
+pub(crate) struct Sampler(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    connection: Option<(u32, PgConnection)>,
+    newest: Option<(Instant, u32, Sample)>,
+    waits: Waits,
+}
+
+impl Sampler {
+    /// The newest sample of this PostgreSQL, taken now if the last one is old; an empty one if it
+    /// does not answer in time.
+    pub(crate) async fn sample(&self, sockets: &Path, running: &Running) -> Sample {
+        let Ok(mut kept) = timeout(PATIENCE, self.0.lock()).await else {
+            return Sample::default();
+        };
+        if let Some((at, pid, sample)) = kept.newest
+            && pid == running.pid
+            && at.elapsed() < FRESH
+        {
+            return sample;
+        }
+        let answer = timeout(PATIENCE, kept.ask(sockets, running)).await;
+        let sample = if let Ok(Ok(sample)) = answer {
+            sample
+        } else {
+            kept.connection = None;
+            Sample::default()
+        };
+        kept.newest = Some((Instant::now(), running.pid, sample));
+        sample
+    }
+
+    /// Closes the kept connection, so that it does not hold up a shutdown.
+    pub(crate) async fn close(&self) {
+        if let Ok(mut kept) = timeout(PATIENCE, self.0.lock()).await {
+            kept.connection = None;
+            kept.newest = None;
+        }
+    }
+}
+
+impl Kept {
+    async fn ask(&mut self, sockets: &Path, running: &Running) -> sqlx::Result<Sample> {
+        if self.connection.as_ref().map(|(pid, _)| *pid) != Some(running.pid) {
+            let connection = connect_locally(sockets, running.port).await?;
+            self.connection = Some((running.pid, connection));
+        }
+        let Some((_, connection)) = &mut self.connection else {
+            return Ok(Sample::default());
+        };
+        let (flush_lsn, waits): (String, bool) =
+            sqlx::query_as(SAMPLE).fetch_one(&mut *connection).await?;
+        let flush_lsn = flush_lsn.parse().ok();
+        Ok(Sample {
+            flush_lsn,
+            wal_wait_ms: self.waits.note(Instant::now(), flush_lsn, waits),
+        })
+    }
+}
+
+/// Tells a disk that hangs from one that is busy: PostgreSQL does not say since when a process has
+/// been waiting, but while a wait hangs, the flushed position stands still.
+#[derive(Debug, Default)]
+struct Waits(Option<(Instant, Option<Lsn>)>);
+
+impl Waits {
+    /// Milliseconds since the first sample in a row with a wait and the same flushed position;
+    /// none if nobody waits.
+    fn note(&mut self, now: Instant, flush_lsn: Option<Lsn>, waits: bool) -> Option<u64> {
+        if !waits {
+            self.0 = None;
+            return None;
+        }
+        let since = match self.0 {
+            Some((since, at)) if at == flush_lsn => since,
+            Some(_) | None => now,
+        };
+        self.0 = Some((since, flush_lsn));
+        u64::try_from((now - since).as_millis()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ages_only_while_nothing_is_flushed() {
+        let begun = Instant::now();
+        let at = |milliseconds| begun + Duration::from_millis(milliseconds);
+        let lsn = |bytes| Some(Lsn::from_bytes(bytes));
+        let mut waits = Waits::default();
+        assert_eq!(waits.note(at(0), lsn(1), false), None);
+        assert_eq!(waits.note(at(10), lsn(1), true), Some(0));
+        assert_eq!(waits.note(at(1010), lsn(1), true), Some(1000));
+        assert_eq!(waits.note(at(2010), lsn(2), true), Some(0));
+        assert_eq!(waits.note(at(3010), lsn(2), false), None);
+        assert_eq!(waits.note(at(4010), lsn(2), true), Some(0));
+    }
+}

@@ -1,0 +1,174 @@
+//! What a spec must be, before it is accepted: an accepted one can be carried out, and nothing in
+//! it can leave its place in a file or a command.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use shared::agent_api::{HbaRule, InstanceSpec, PROBER_ROLE};
+
+use crate::render::{BOOTSTRAP_ROLE, OWN_SETTINGS};
+
+/// Longest identifier of PostgreSQL, in bytes.
+const NAME_BYTES_MAX: usize = 63;
+
+/// Databases that belong to PostgreSQL.
+const SYSTEM_DATABASES: &[&str] = &["postgres", "template0", "template1"];
+
+/// Finds the first thing that is wrong with a spec: `field: what`.
+pub(crate) fn check_spec(spec: &InstanceSpec) -> Result<(), String> {
+    if spec.generation == 0 {
+        return Err("generation: must be 1 or more".to_owned());
+    }
+    if spec.incarnation == 0 {
+        return Err("incarnation: must be 1 or more".to_owned());
+    }
+    if spec.port < 1024 {
+        return Err("port: must be 1024 or more, as PostgreSQL is never root".to_owned());
+    }
+    for address in &spec.listen_addresses {
+        if address != "*" && address.parse::<IpAddr>().is_err() {
+            return Err(format!(
+                "listen_addresses: {address:?} is neither an IP address nor *"
+            ));
+        }
+    }
+    check_settings(spec)?;
+    spec.hba.iter().try_for_each(check_rule)?;
+    check_roles(spec)?;
+    check_databases(spec)?;
+    check_absent(spec)
+}
+
+fn check_settings(spec: &InstanceSpec) -> Result<(), String> {
+    for (name, value) in &spec.settings {
+        if !is_setting_name(name) {
+            return Err(format!("settings: {name:?} is not the name of a setting"));
+        }
+        if OWN_SETTINGS.contains(&name.as_str()) {
+            return Err(format!("settings: {name} is made by the agent"));
+        }
+        if value.chars().any(char::is_control) {
+            return Err(format!(
+                "settings: the value of {name} has a control character"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_rule(rule: &HbaRule) -> Result<(), String> {
+    for word in [&rule.database, &rule.user] {
+        if word != "all" && !is_name(word) {
+            return Err(format!("hba: {word:?} is neither all nor a good name"));
+        }
+    }
+    if is_network(&rule.address) {
+        Ok(())
+    } else {
+        Err(format!(
+            "hba: {:?} is not a network such as 10.0.0.0/8",
+            rule.address
+        ))
+    }
+}
+
+fn check_roles(spec: &InstanceSpec) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for role in &spec.roles {
+        let name = &role.name;
+        if !is_name(name) || name == BOOTSTRAP_ROLE || name.starts_with("pg_") {
+            return Err(format!("roles: {name:?} is not a good name for a role"));
+        }
+        if !seen.insert(name) {
+            return Err(format!("roles: {name} is there twice"));
+        }
+        if role.superuser && name != PROBER_ROLE {
+            return Err(format!("roles: {name} may not be a superuser"));
+        }
+        if !role.verifier.starts_with("SCRAM-SHA-256$") || !role.verifier.is_ascii() {
+            return Err(format!("roles: {name} needs a SCRAM-SHA-256 verifier"));
+        }
+        if role.connection_limit < -1 {
+            return Err(format!("roles: the connection limit of {name} is below -1"));
+        }
+    }
+    Ok(())
+}
+
+fn check_databases(spec: &InstanceSpec) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for database in &spec.databases {
+        let name = &database.name;
+        if !is_name(name) || SYSTEM_DATABASES.contains(&name.as_str()) {
+            return Err(format!(
+                "databases: {name:?} is not a good name for a database"
+            ));
+        }
+        if !seen.insert(name) {
+            return Err(format!("databases: {name} is there twice"));
+        }
+        if !spec.roles.iter().any(|role| role.name == database.owner) {
+            return Err(format!(
+                "databases: the owner of {name} is not among the roles"
+            ));
+        }
+        if database.connection_limit < -1 {
+            return Err(format!(
+                "databases: the connection limit of {name} is below -1"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_absent(spec: &InstanceSpec) -> Result<(), String> {
+    for name in &spec.absent.databases {
+        let is_wanted = spec.databases.iter().any(|database| database.name == *name);
+        if !is_name(name) || is_wanted || SYSTEM_DATABASES.contains(&name.as_str()) {
+            return Err(format!("absent.databases: {name:?} may not be dropped"));
+        }
+    }
+    for name in &spec.absent.roles {
+        let is_wanted = spec.roles.iter().any(|role| role.name == *name);
+        let is_ours = name == BOOTSTRAP_ROLE || name == PROBER_ROLE || name.starts_with("pg_");
+        if !is_name(name) || is_wanted || is_ours {
+            return Err(format!("absent.roles: {name:?} may not be dropped"));
+        }
+    }
+    Ok(())
+}
+
+/// ASCII letters, digits, `_` and `-`, beginning with a letter or `_`: names that mean themselves
+/// everywhere, also in `pg_hba.conf`.
+fn is_name(name: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    name.len() <= NAME_BYTES_MAX
+        && name.chars().all(good)
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+}
+
+fn is_setting_name(name: &str) -> bool {
+    let is_word = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && word
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    name.split('.').count() <= 2 && name.split('.').all(is_word)
+}
+
+fn is_network(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else {
+        return false;
+    };
+    let bits_max = match address.parse() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    let is_number = bits.len() <= 3 && bits.chars().all(|c| c.is_ascii_digit());
+    is_number && bits.parse::<u16>().is_ok_and(|bits| bits <= bits_max)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,127 @@
+use std::collections::BTreeMap;
+
+use shared::agent_api::{Absent, Birth, DatabaseSpec, HbaMethod, InstanceRole, RoleSpec};
+use shared::ids::{ParticipantId, RequestId};
+
+use super::*;
+
+/// A good spec.
+pub(crate) fn spec() -> InstanceSpec {
+    InstanceSpec {
+        participant: ParticipantId::from_uuid(uuid::Uuid::from_u128(7)),
+        generation: 3,
+        request_id: RequestId::from_uuid(uuid::Uuid::from_u128(8)),
+        role: InstanceRole::Leader,
+        incarnation: 1,
+        birth: Birth::Initdb { postgres_major: 15 },
+        port: 15432,
+        listen_addresses: vec!["127.0.0.1".to_owned()],
+        settings: BTreeMap::new(),
+        hba: vec![HbaRule {
+            database: "shop".to_owned(),
+            user: "shop".to_owned(),
+            address: "0.0.0.0/0".to_owned(),
+            method: HbaMethod::ScramSha256,
+        }],
+        roles: vec![role("shop"), role("other")],
+        databases: vec![database("shop", "shop")],
+        absent: Absent::default(),
+    }
+}
+
+pub(crate) fn role(name: &str) -> RoleSpec {
+    RoleSpec {
+        name: name.to_owned(),
+        verifier: "SCRAM-SHA-256$4096:c2FsdA==$a:b".to_owned(),
+        superuser: false,
+        connection_limit: 20,
+    }
+}
+
+pub(crate) fn database(name: &str, owner: &str) -> DatabaseSpec {
+    DatabaseSpec {
+        name: name.to_owned(),
+        owner: owner.to_owned(),
+        connection_limit: 20,
+    }
+}
+
+#[test]
+fn a_good_spec_is_accepted() {
+    assert_eq!(check_spec(&spec()), Ok(()));
+}
+
+#[track_caller]
+fn check(field: &str, spoil: impl FnOnce(&mut InstanceSpec)) {
+    let mut spec = spec();
+    spoil(&mut spec);
+    let problem = check_spec(&spec).unwrap_err();
+    assert!(problem.starts_with(&format!("{field}:")), "{problem}");
+}
+
+fn set(spec: &mut InstanceSpec, name: &str, value: &str) {
+    spec.settings.insert(name.to_owned(), value.to_owned());
+}
+
+#[test]
+fn a_bad_spec_is_refused_by_the_name_of_the_field() {
+    check("generation", |spec| spec.generation = 0);
+    check("incarnation", |spec| spec.incarnation = 0);
+    check("port", |spec| spec.port = 80);
+    check("listen_addresses", |spec| {
+        spec.listen_addresses.push("example.com".to_owned());
+    });
+    check("settings", |spec| set(spec, "hba_file", "/etc/passwd"));
+    check("settings", |spec| set(spec, "ssl", "off"));
+    check("settings", |spec| set(spec, "work_mem", "8MB'\nssl = off"));
+    check("settings", |spec| set(spec, "include x", "y"));
+    check("settings", |spec| set(spec, "a.b.c", "y"));
+    check("hba", |spec| spec.hba[0].user = "+admins".to_owned());
+    check("hba", |spec| spec.hba[0].database = "/regex".to_owned());
+    check("hba", |spec| {
+        spec.hba[0].address = "0.0.0.0/0 trust".to_owned();
+    });
+    check("hba", |spec| spec.hba[0].address = "10.0.0.1/33".to_owned());
+    check("roles", |spec| spec.roles.push(role("shop")));
+    check("roles", |spec| spec.roles.push(role("postgres")));
+    check("roles", |spec| spec.roles.push(role("pg_monitor")));
+    check("roles", |spec| spec.roles.push(role("bad\"name")));
+    check("roles", |spec| spec.roles.push(role(&"x".repeat(64))));
+    check("roles", |spec| spec.roles[0].superuser = true);
+    check("roles", |spec| {
+        spec.roles[0].verifier = "a password".to_owned();
+    });
+    check("roles", |spec| spec.roles[0].connection_limit = -2);
+    check("databases", |spec| {
+        spec.databases.push(database("shop", "shop"));
+    });
+    check("databases", |spec| {
+        spec.databases.push(database("template1", "shop"));
+    });
+    check("databases", |spec| {
+        spec.databases.push(database("new", "nobody"));
+    });
+    check("databases", |spec| spec.databases[0].connection_limit = -2);
+    check("absent.databases", |spec| {
+        spec.absent.databases.push("shop".to_owned());
+    });
+    check("absent.databases", |spec| {
+        spec.absent.databases.push("postgres".to_owned());
+    });
+    check("absent.roles", |spec| {
+        spec.absent.roles.push("other".to_owned());
+    });
+    check("absent.roles", |spec| {
+        spec.absent.roles.push(PROBER_ROLE.to_owned());
+    });
+}
+
+#[test]
+fn our_prober_may_be_a_superuser() {
+    let mut spec = spec();
+    spec.roles.push(RoleSpec {
+        superuser: true,
+        ..role(PROBER_ROLE)
+    });
+    assert_eq!(check_spec(&spec), Ok(()));
+}
