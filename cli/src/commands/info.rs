@@ -1,0 +1,112 @@
+//! `ringmaster info`.
+
+use clap::Args;
+use shared::domain::Observation;
+use shared::http_api::ResourceDetail;
+
+use super::Context;
+use crate::client::Call;
+use crate::failure::Failure;
+use crate::format::{ago, bytes, or_dash};
+use crate::screen::{say, say_json};
+
+/// Arguments of `info`.
+#[derive(Debug, Args)]
+pub struct Info {
+    /// Name or id of the database
+    name: String,
+}
+
+/// A line: what, and its value.
+type Line = (&'static str, String);
+
+impl Info {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let path = ["resources", self.name.as_str()];
+        let detail: ResourceDetail = context.client.call(Call::get(&path)).await?;
+        if context.json {
+            return say_json(&detail);
+        }
+        let mut lines = about_resource(&detail);
+        lines.extend(detail.observation.iter().flat_map(about_observation));
+        for alert in &detail.alerts {
+            let raised = ago(alert.raised_at);
+            lines.push((
+                "ALERT",
+                format!("{}: {} (raised {raised})", alert.name, alert.detail),
+            ));
+        }
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|(what, value)| format!("{what:<20}{value}"))
+            .collect();
+        say(lines.join("\n"))
+    }
+}
+
+fn about_resource(detail: &ResourceDetail) -> Vec<Line> {
+    let resource = &detail.resource;
+    let mut lines = vec![
+        ("name", resource.name.clone()),
+        ("id", resource.id.to_string()),
+        ("plan", resource.plan.clone()),
+        (
+            "state",
+            format!("{} (since {})", resource.state, ago(resource.state_since)),
+        ),
+        ("created", ago(resource.created_at)),
+        ("postgres", or_dash(resource.postgres_major)),
+    ];
+    let endpoint = resource.endpoint.as_ref();
+    let endpoint = endpoint.map(|endpoint| format!("{}:{}", endpoint.host, endpoint.port));
+    lines.push(("endpoint", or_dash(endpoint)));
+    lines.extend(resource.problem.clone().map(|problem| ("problem", problem)));
+    lines.extend(
+        resource
+            .deadline_at
+            .map(|deadline| ("deadline", ago(deadline))),
+    );
+    let asked = resource.destroy_requested_at;
+    lines.extend(asked.map(|asked| ("destroy asked", ago(asked))));
+    lines
+}
+
+fn about_observation(seen: &Observation) -> Vec<Line> {
+    let answer = match (seen.available, seen.response_ms) {
+        (true, Some(took)) => format!("answered in {took:.1} ms"),
+        (true, None) => "answered".to_owned(),
+        (false, _) => match seen.outage {
+            Some(outage) => format!("did not answer: {outage:?}"),
+            None => "did not answer".to_owned(),
+        },
+    };
+    let mut lines = vec![("observed", format!("{} – {answer}", ago(seen.observed_at)))];
+    lines.extend(seen.connections.map(|used| {
+        let text = format!(
+            "{} open, {} active, {} allowed",
+            used.open, used.active, used.limit
+        );
+        ("connections", text)
+    }));
+    lines.extend(seen.tables.map(|tables| {
+        let (count, rows) = (tables.count, tables.rows_estimated);
+        let (sequential, index) = (tables.sequential_scans, tables.index_scans);
+        let text =
+            format!("{count}, about {rows} rows; {sequential} sequential, {index} index scans");
+        ("tables", text)
+    }));
+    lines.extend(seen.database_size_bytes.map(|size| ("size", bytes(size))));
+    lines.extend(
+        seen.cache_hit_ratio
+            .map(|hit| ("cache hits", format!("{:.2} %", hit * 100.0))),
+    );
+    lines.extend(seen.wal_lsn.map(|lsn| ("WAL position", lsn.to_string())));
+    let oldest = seen.oldest_transaction_s;
+    lines.extend(oldest.map(|age| ("oldest transaction", format!("{age:.1} s"))));
+    if let (Some(used), Some(total)) = (seen.disk_used_bytes, seen.disk_total_bytes) {
+        lines.push(("disk", format!("{} of {} used", bytes(used), bytes(total))));
+    }
+    let probe = seen.disk_probe_took_ms;
+    lines.extend(probe.map(|took| ("disk probe", format!("fsync took {took} ms"))));
+    lines
+}

@@ -1,0 +1,100 @@
+//! How values look to people.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use shared::clock::{Clock as _, SystemClock};
+
+/// A table with these columns.
+pub(crate) fn table(columns: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(
+            columns
+                .iter()
+                .map(|name| Cell::new(name).add_attribute(Attribute::Bold)),
+        );
+    table
+}
+
+/// A table without its trailing spaces, which comfy-table pads the last column with.
+pub(crate) fn render(table: &Table) -> String {
+    let lines = table.to_string();
+    let lines: Vec<&str> = lines.lines().map(str::trim_end).collect();
+    lines.join("\n")
+}
+
+/// How long ago a moment was.
+pub(crate) fn ago(moment: DateTime<Utc>) -> String {
+    let since = SystemClock.now() - moment;
+    if since < TimeDelta::zero() {
+        return format!("in {}", span(-since));
+    }
+    format!("{} ago", span(since))
+}
+
+/// A length of time in its two largest units.
+pub(crate) fn span(length: TimeDelta) -> String {
+    let seconds = length.num_seconds();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        (_, _, _) => format!("{days} d {hours} h"),
+    }
+}
+
+/// A moment, to the millisecond.
+pub(crate) fn moment(moment: DateTime<Utc>) -> String {
+    moment.format("%Y-%m-%d %H:%M:%S%.3fZ").to_string()
+}
+
+/// A size in binary units.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["kiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut rest = count;
+    let mut unit = None;
+    for name in UNITS {
+        if rest < 10_240 && (unit.is_some() || rest < 1024) {
+            break;
+        }
+        rest /= 1024;
+        unit = Some(name);
+    }
+    format!("{rest} {}", unit.unwrap_or("B"))
+}
+
+/// A value, or a dash for what is not known.
+pub(crate) fn or_dash<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_shown_in_two_units() {
+        let check = |seconds, expected: &str| {
+            assert_eq!(span(TimeDelta::seconds(seconds)), expected);
+        };
+        check(0, "0 s");
+        check(59, "59 s");
+        check(61, "1 min 1 s");
+        check(3_661, "1 h 1 min");
+        check(90_061, "1 d 1 h");
+    }
+
+    #[test]
+    fn sizes_are_shown_in_binary_units() {
+        let check = |count, expected: &str| assert_eq!(bytes(count), expected);
+        check(0, "0 B");
+        check(1023, "1023 B");
+        check(1024, "1 kiB");
+        check(10_239 * 1024, "10239 kiB");
+        check(10 << 20, "10 MiB");
+        check(u64::MAX, "16383 PiB");
+    }
+}

@@ -1,0 +1,166 @@
+//! Waiting for an operation, or for a state, with the latest transition as progress.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use shared::domain::{OperationState, ResourceState};
+use shared::http_api::{Operation, Page, ResourceDetail, Transition};
+use tokio::time::{Instant, sleep};
+
+use crate::client::{Call, Client};
+use crate::failure::{Failure, FailureKind};
+use crate::progress::Progress;
+
+/// Pause between two looks at first: a database is there in a second or two.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// Longest pause between two looks.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Looks until a goal is reached.
+struct Watch<'a> {
+    client: &'a Client,
+    progress: Progress,
+    deadline: Instant,
+    pause: Duration,
+    last_transition: i64,
+}
+
+/// Waits until `operation` has ended.
+///
+/// # Errors
+/// [`FailureKind::Failed`] with its reason if it fails, [`FailureKind::TimedOut`] if it takes
+/// longer than `patience`; it goes on then.
+pub(crate) async fn for_operation(
+    client: &Client,
+    operation: &Operation,
+    patience: Duration,
+) -> Result<Operation, Failure> {
+    let what = format!("{} {}", operation.kind, operation.resource_name);
+    let mut watch = Watch::begin(client, &what, patience);
+    let id = operation.id.to_string();
+    let resource_id = operation.resource_id.to_string();
+    loop {
+        let path = ["operations", &id];
+        if let Some(operation) = watch.look::<Operation>(Call::get(&path)).await? {
+            match operation.state {
+                OperationState::Pending => {}
+                OperationState::Succeeded => {
+                    watch.progress.done("");
+                    return Ok(operation);
+                }
+                OperationState::Failed => {
+                    let error = operation
+                        .error
+                        .unwrap_or_else(|| "no reason is known".to_owned());
+                    watch.progress.given_up();
+                    return Err(Failure::new(
+                        FailureKind::Failed,
+                        format!("{what} failed: {error}"),
+                    )
+                    .advise(format!(
+                        "see: ringmaster events {}",
+                        operation.resource_name
+                    )));
+                }
+            }
+        }
+        watch.tell_transition(&resource_id).await;
+        watch = watch.pause(&operation.resource_name).await?;
+    }
+}
+
+/// Waits until a resource is available, or gone if it was asked to be destroyed.
+pub(crate) async fn for_resource(
+    client: &Client,
+    name: &str,
+    patience: Duration,
+) -> Result<(), Failure> {
+    let mut watch = Watch::begin(client, &format!("waiting for {name}"), patience);
+    let mut leaving = false;
+    loop {
+        let path = ["resources", name];
+        match watch.look::<ResourceDetail>(Call::get(&path)).await {
+            Ok(Some(ResourceDetail { resource, .. })) => {
+                leaving = resource.destroy_requested_at.is_some();
+                let reached = if leaving {
+                    resource.state == ResourceState::Deprovisioned
+                } else {
+                    resource.state == ResourceState::Available
+                };
+                if reached {
+                    watch.progress.done(resource.state.as_str());
+                    return Ok(());
+                }
+                watch.progress.news(resource.state.as_str());
+            }
+            Ok(None) => {}
+            // Its name is free again: it is gone.
+            Err(failure) if leaving && failure.kind() == FailureKind::NotFound => {
+                watch.progress.done(ResourceState::Deprovisioned.as_str());
+                return Ok(());
+            }
+            Err(failure) => {
+                watch.progress.given_up();
+                return Err(failure);
+            }
+        }
+        watch.tell_transition(name).await;
+        watch = watch.pause(name).await?;
+    }
+}
+
+impl<'a> Watch<'a> {
+    fn begin(client: &'a Client, what: &str, patience: Duration) -> Self {
+        Self {
+            client,
+            progress: Progress::begin(what),
+            deadline: Instant::now() + patience,
+            pause: PAUSE_MIN,
+            last_transition: 0,
+        }
+    }
+
+    /// One look; `None` while the API is away, which may pass.
+    async fn look<T: DeserializeOwned>(&mut self, call: Call<'_>) -> Result<Option<T>, Failure> {
+        match self.client.call(call).await {
+            Ok(seen) => Ok(Some(seen)),
+            Err(failure) if failure.kind() == FailureKind::Unreachable => {
+                self.progress.news("the API does not answer; still trying");
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Shows the newest transition; a look that fails is not worth more than a missing line.
+    async fn tell_transition(&mut self, resource: &str) {
+        let path = ["resources", resource, "transitions"];
+        let mut call = Call::get(&path);
+        if self.last_transition > 0 {
+            call = call.with("after", self.last_transition.to_string());
+        }
+        if let Ok(page) = self.client.call::<Page<Transition>>(call).await
+            && let Some(newest) = page.data.iter().max_by_key(|transition| transition.id)
+        {
+            self.last_transition = newest.id;
+            let Transition {
+                machine, to, why, ..
+            } = newest;
+            self.progress.news(format!("{machine} is {to}: {why}"));
+        }
+    }
+
+    async fn pause(mut self, name: &str) -> Result<Self, Failure> {
+        if Instant::now() >= self.deadline {
+            self.progress.given_up();
+            return Err(Failure::new(FailureKind::TimedOut, "it takes longer than the time given")
+                .advise(format!(
+                    "it goes on; see: ringmaster events {name}; wait on with: ringmaster wait {name}"
+                )));
+        }
+        sleep(self.pause).await;
+        self.pause = (self.pause * 5 / 4).min(PAUSE_MAX);
+        Ok(self)
+    }
+}
