@@ -11,8 +11,6 @@
 //! | `GET /v1/instance` | 200 [`InstanceStatus`], also before any spec was given |
 //! | `PUT /v1/certificate` with a [`NewCertificate`] | 204; 400 [`Refusal`] |
 
-pub mod client;
-
 use std::collections::BTreeMap;
 
 use base64::Engine as _;

@@ -8,22 +8,13 @@
 //!
 //! A new table is a new module that looks like its neighbours.
 
-pub mod alerts;
-pub mod audit;
 pub mod connect;
-pub mod control_secrets;
 mod error;
 pub mod idempotency;
-pub mod jobs;
-pub mod observations;
 pub mod operations;
 mod page;
 pub mod plans;
 pub mod resources;
-pub mod ring_epochs;
-pub mod servers;
-pub mod tokens;
-pub mod transitions;
 
 pub use connect::{ConnectOptions, connect, migrate};
 pub use error::{DbError, affect_one};

@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | `due` | sorted set | waiting member → when it is due, ms |
 //! | `leased` | sorted set | leased member → when its lease expires, ms |
-//! | `owner` | hash | leased member → `token=<token> worker=<id>`, then ` wake` once it was woken |
+//! | `owner` | hash | leased member → `<token> <worker>`, and ` wake` behind it if it was woken |
 //! | `epoch` | string | the ring epoch; without it nothing is claimed |
 //! | `counter` | string | the highest counter of a token so far |
 //! | `wakes` | channel | a member that became due is published here |
@@ -22,9 +22,6 @@
 //!     │                     └──── settle again, or woken ───────┘   │
 //!     └────────────────────────── settle done, leave ───────────────┘
 //! ```
-//!
-//! An entry of `owner` is longer than 64 bytes on purpose: Redis then keeps the hash as a table from
-//! the first entry on, and not as a list for the first 128, which halved the cycles in a second.
 //!
 //! Each verb is one script in `lua/`, and so one atomic step; [`verbs`](Queue) has a method for
 //! each. Nothing in Redis grows with the number of turns.

@@ -1,14 +1,8 @@
 //! A Redis of the test's own: on a free port of loopback, in a temporary directory, without
 //! persistence, and killed with the test process.
 
-mod sentinel;
-mod slow_relay;
-
-pub use sentinel::RedisSentinel;
-pub use slow_relay::{SlowRelay, slow_relay};
-
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -201,22 +195,23 @@ pub fn free_port() -> anyhow::Result<u16> {
     Ok(listener.local_addr().context("read the port")?.port())
 }
 
-/// Starts a server of data; see [`spawn_words`].
-async fn spawn(port: u16, directory: &Path, arguments: &[String]) -> anyhow::Result<Option<Child>> {
-    let directory = directory.to_str().context("write the directory as text")?;
-    let mut words = vec!["--dir", directory];
-    words.extend(arguments.iter().map(String::as_str));
-    spawn_words(port, &words).await
-}
-
 /// Starts `redis-server` and waits until this very process answers; `None` if it ended, because
 /// the port was taken.
-async fn spawn_words(port: u16, words: &[&str]) -> anyhow::Result<Option<Child>> {
+async fn spawn(port: u16, directory: &Path, arguments: &[String]) -> anyhow::Result<Option<Child>> {
     let mut command = Command::new("setpriv");
     command
-        .args(["--pdeathsig", "KILL", "redis-server"])
-        .args(words)
-        .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "redis-server",
+            "--bind",
+            "127.0.0.1",
+            "--port",
+        ])
+        .arg(port.to_string())
+        .arg("--dir")
+        .arg(directory)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
@@ -270,4 +265,67 @@ pub fn spawn_on_a_lasting_thread(command: Command) -> anyhow::Result<Child> {
         .recv()
         .context("hear from the spawning thread")?
         .context("spawn a server (is it installed?)")
+}
+
+/// A TCP relay to a server that holds every answer back for a while: a Redis that is far or busy.
+///
+/// It runs until the returned guard is dropped.
+pub async fn slow_relay(to_port: u16, delay: Duration) -> anyhow::Result<SlowRelay> {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let port = listener.local_addr()?.port();
+    let target = SocketAddr::from((Ipv4Addr::LOCALHOST, to_port));
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move {
+        let mut links = tokio::task::JoinSet::new();
+        while let Ok((client, _)) = listener.accept().await {
+            links.spawn(relay(client, target, delay));
+        }
+    });
+    Ok(SlowRelay {
+        port,
+        _tasks: tasks,
+    })
+}
+
+/// A running [`slow_relay`].
+#[derive(Debug)]
+pub struct SlowRelay {
+    /// The port of 127.0.0.1 to connect to in place of the server's.
+    pub port: u16,
+    _tasks: tokio::task::JoinSet<()>,
+}
+
+/// Copies one connection both ways; each piece of an answer leaves `delay` after it came.
+async fn relay(client: tokio::net::TcpStream, target: SocketAddr, delay: Duration) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
+
+    let Ok(server) = tokio::net::TcpStream::connect(target).await else {
+        return;
+    };
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let (pieces, mut waiting) = tokio::sync::mpsc::channel::<(Instant, Vec<u8>)>(4096);
+    let requests = copy(&mut from_client, &mut to_server);
+    let reading = async {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
+            let piece = buffer[..length].to_vec();
+            if pieces.send((Instant::now() + delay, piece)).await.is_err() {
+                break;
+            }
+        }
+    };
+    let writing = async {
+        while let Some((at, piece)) = waiting.recv().await {
+            tokio::time::sleep_until(at).await;
+            if to_client.write_all(&piece).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        _ = requests => {}
+        () = reading => {}
+        () = writing => {}
+    }
 }

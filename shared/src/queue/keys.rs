@@ -12,7 +12,7 @@ pub struct ShardKeys {
     pub due: String,
     /// Sorted set: leased member → when its lease expires, in ms of Redis time.
     pub leased: String,
-    /// Hash: leased member → `token=<token> worker=<id>`, with ` wake` at the end once woken.
+    /// Hash: leased member → `<token> <worker>`, and ` wake` behind it if it was woken.
     pub owner: String,
     /// String: the ring epoch; absent if there is no ring.
     pub epoch: String,

@@ -184,8 +184,3 @@ pub(crate) fn worker(number: u128) -> WorkerId {
 pub(crate) fn again(secs: u64) -> Outcome {
     Outcome::Again(Duration::from_secs(secs))
 }
-
-/// The owner entry of an unmarked lease.
-pub(crate) fn owned_by(claim: &Claim, worker: WorkerId) -> String {
-    format!("token={} worker={worker}", claim.token)
-}

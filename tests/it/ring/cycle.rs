@@ -156,7 +156,7 @@ async fn shutdown_lets_turns_finish_and_settles_them() {
         world.book.of(world.member()).begun == 1
     })
     .await;
-    let ((), ()) = tokio::join!(async { gate.add_permits(1) }, worker.shut_down());
+    let (_, ()) = tokio::join!(async { gate.add_permits(1) }, worker.shut_down());
     let stats = world.stats(Ring::Ring).await;
     assert_eq!(
         (stats.size, stats.leased, stats.due),

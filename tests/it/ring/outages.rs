@@ -7,7 +7,6 @@ use shared::ids::WorkerId;
 use shared::queue::{Claim, ClaimReply, Outcome, Ring, SettleReply, Settlement};
 use tests::tcp_proxy::TcpProxy;
 use tokio::sync::Semaphore;
-use workers::ring::Settings;
 
 use super::world::{LATER, RunningWorker, World, again, connect, quick, until};
 
@@ -16,12 +15,7 @@ const MEMBERS: usize = 40;
 /// A world with a running worker that turns all members every few milliseconds.
 async fn busy_world() -> (World, RunningWorker) {
     let world = World::with(Ring::Ring, MEMBERS).await;
-    // What a copy of Redis shows as leased is taken over after the lease.
-    let settings = Settings {
-        lease: Duration::from_secs(3),
-        ..quick(Ring::Ring)
-    };
-    let worker = world.worker(settings, |_| again(Duration::from_millis(5)));
+    let worker = world.worker(quick(Ring::Ring), |_| again(Duration::from_millis(5)));
     world.until_turned(MEMBERS, 2).await;
     (world, worker)
 }

@@ -17,7 +17,7 @@ use workers::ring::{
 };
 
 /// Longest wait for anything, on a busy machine.
-const DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Far enough away not to happen during a test.
 pub(super) const LATER: Duration = Duration::from_hours(1);

@@ -10,7 +10,7 @@ use super::backoff::{Backoff, mix};
 use super::lease::Lease;
 
 /// Back-off of a turn that failed, unless the handler decides otherwise.
-const AFTER_FAILURE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
+const AFTER_FAILURE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// Any error that ends a turn.
 pub type TurnError = Box<dyn Error + Send + Sync>;

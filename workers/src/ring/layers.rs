@@ -30,7 +30,8 @@ use super::streaks::Streaks;
 const FAILED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What follows a failure whose handling failed too.
-const AFTER_DOUBLE_FAILURE: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(5));
+const AFTER_DOUBLE_FAILURE: Backoff =
+    Backoff::new(Duration::from_secs(5), Duration::from_secs(300));
 
 /// Turns results into outcomes.
 pub(super) struct TurnLayer<H> {
@@ -156,12 +157,14 @@ impl<H: Handler> TurnLayer<H> {
     /// Asks the handler what follows; if that fails too, decides without it.
     async fn after(&self, turn: &Turn, failure: &Failure) -> Outcome {
         let asked = AssertUnwindSafe(self.handler.failed(turn, failure)).catch_unwind();
-        if let Ok(Ok(outcome)) = tokio::time::timeout(FAILED_TIMEOUT, asked).await {
-            return outcome;
+        match tokio::time::timeout(FAILED_TIMEOUT, asked).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) | Err(_) => {
+                tracing::error!(ring = self.crew.label(), member.id = %turn.member().id,
+                    "handling a failed turn panicked or took too long");
+                Outcome::Again(AFTER_DOUBLE_FAILURE.after(failure.streak, turn.salt()))
+            }
         }
-        tracing::error!(ring = self.crew.label(), member.id = %turn.member().id,
-            "handling a failed turn panicked or took too long");
-        Outcome::Again(AFTER_DOUBLE_FAILURE.after(failure.streak, turn.salt()))
     }
 }
 
@@ -170,6 +173,7 @@ impl<H: Handler> TurnLayer<H> {
 #[error("the turn panicked: {0}")]
 pub(super) struct Panicked(String);
 
+#[expect(clippy::borrowed_box, reason = "the signature that apalis asks for")]
 pub(super) fn panicked(payload: &Box<dyn Any + Send>) -> Panicked {
     let text = payload
         .downcast_ref::<&str>()

@@ -61,7 +61,7 @@ impl TurnResult {
 
 /// What became of a settlement, as a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Settled {
     Settled,
     Woken,
     Lost,
@@ -71,7 +71,7 @@ pub(super) enum Fate {
     Superseded,
 }
 
-impl Fate {
+impl Settled {
     const ALL: [Self; 5] = [
         Self::Settled,
         Self::Woken,
@@ -183,7 +183,7 @@ impl RingMetrics {
             turns: MemberKind::ALL
                 .map(|kind| TurnResult::ALL.map(|result| turn(kind, result)))
                 .into(),
-            settlements: Fate::ALL
+            settlements: Settled::ALL
                 .map(|reply| counter!(SETTLEMENTS, "ring" => ring, "reply" => reply.label())),
             redis_errors: Verb::ALL
                 .map(|verb| counter!(REDIS_ERRORS, "ring" => ring, "verb" => verb.label())),
@@ -210,8 +210,8 @@ impl RingMetrics {
         }
     }
 
-    pub(super) fn settled(&self, reply: Fate, count: u64) {
-        if let Some(known) = Fate::ALL.iter().position(|known| *known == reply) {
+    pub(super) fn settled(&self, reply: Settled, count: u64) {
+        if let Some(known) = Settled::ALL.iter().position(|known| *known == reply) {
             self.settlements[known].increment(count);
         }
     }

@@ -10,7 +10,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::try_join_all;
 use shared::ids::WorkerId;
 use shared::queue::{Member, Queue, QueueError, Ring, Shard};
 use tokio::sync::{Notify, watch};
@@ -107,15 +106,14 @@ async fn rebuild_if_missing<R: Rebuild>(
 }
 
 async fn missing_shards(crew: &Crew) -> Result<Vec<Shard>, RebuildError> {
-    let shards: Vec<Shard> = crew.queue.shards(crew.ring).collect();
-    let stats = try_join_all(shards.iter().map(|shard| crew.queue.stats(*shard)))
-        .await
-        .map_err(RebuildError::Queue)?;
-    let missing = shards
-        .into_iter()
-        .zip(stats)
-        .filter(|(_, stats)| stats.epoch.is_none());
-    Ok(missing.map(|(shard, _)| shard).collect())
+    let mut missing = Vec::new();
+    for shard in crew.queue.shards(crew.ring) {
+        let stats = crew.queue.stats(shard).await.map_err(RebuildError::Queue)?;
+        if stats.epoch.is_none() {
+            missing.push(shard);
+        }
+    }
+    Ok(missing)
 }
 
 /// Enters every member of `ring` that is not in the queue; returns how many were not. This is

@@ -178,15 +178,14 @@ mod tests {
     const CAP: Duration = Duration::from_secs(1);
     const FLOOR: Duration = Duration::from_millis(5);
 
-    const FIRST: Option<Look> = Some(Look {
-        index: 0,
-        owned: true,
-    });
+    fn look(index: u16) -> Option<Look> {
+        Some(Look { index, owned: true })
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_drained_shard_is_looked_at_when_its_next_member_is_due() {
         let schedule = Schedule::of(1, CAP, FLOOR);
-        assert_eq!(schedule.take(Instant::now()), FIRST);
+        assert_eq!(schedule.take(Instant::now()), look(0));
         assert_eq!(
             schedule.take(Instant::now()),
             None,
@@ -205,7 +204,7 @@ mod tests {
         schedule.due_in(0, Duration::ZERO);
         assert_eq!(schedule.next_look(), Instant::now() + FLOOR);
         schedule.woken(0);
-        assert_eq!(schedule.take(Instant::now()), FIRST);
+        assert_eq!(schedule.take(Instant::now()), look(0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -222,7 +221,7 @@ mod tests {
         schedule.take(Instant::now());
         schedule.woken(0);
         schedule.looked(0, false, None);
-        assert_eq!(schedule.take(Instant::now()), FIRST);
+        assert_eq!(schedule.take(Instant::now()), look(0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -252,6 +251,6 @@ mod tests {
         schedule.woken(0);
         assert_eq!(schedule.take(Instant::now()), None);
         assert_eq!(schedule.own(|_| true), 1);
-        assert_eq!(schedule.take(Instant::now()), FIRST);
+        assert_eq!(schedule.take(Instant::now()), look(0));
     }
 }

@@ -71,7 +71,7 @@ impl Default for Settings {
         Self {
             rings: Ring::ALL.to_vec(),
             lease: Duration::from_secs(15),
-            turn_timeout: Duration::from_mins(1),
+            turn_timeout: Duration::from_secs(60),
             in_flight: 1024,
             claim_batch: 128,
             lanes: 2,

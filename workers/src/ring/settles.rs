@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::crew::Crew;
 use super::in_flight::{Due, Ended};
-use super::metrics::{Fate, Verb};
+use super::metrics::{Settled, Verb};
 
 /// Outcomes taken from the lanes at a time.
 const ROUND: usize = 1024;
@@ -56,7 +56,7 @@ struct Settles {
 impl Settles {
     fn gather(&mut self, round: &mut Vec<Ended>) {
         let (due, superseded) = self.crew.in_flight.end(round.drain(..));
-        self.crew.metrics.settled(Fate::Superseded, superseded);
+        self.crew.metrics.settled(Settled::Superseded, superseded);
         for due in due {
             self.pending.entry(due.shard).or_default().push(due);
         }
@@ -124,7 +124,7 @@ fn settled(crew: &Crew, shard: Shard, due: &[Due], replies: &[SettleReply]) {
     crew.metrics
         .settle_batch
         .record(f64::from(u32::try_from(due.len()).unwrap_or(u32::MAX)));
-    for (reply, count) in [Fate::Settled, Fate::Woken, Fate::Lost]
+    for (reply, count) in [Settled::Settled, Settled::Woken, Settled::Lost]
         .into_iter()
         .zip(counts)
     {
@@ -148,7 +148,7 @@ fn give_up_expired(crew: &Crew, due: Vec<Due>) -> Vec<Due> {
         .partition(|due| !due.lease.is_lost() && due.lease.expires() > now);
     if !ended.is_empty() {
         crew.metrics.settled(
-            Fate::GivenUp,
+            Settled::GivenUp,
             u64::try_from(ended.len()).unwrap_or(u64::MAX),
         );
         tracing::warn!(

@@ -119,7 +119,6 @@ async fn work<H: Handler, R: Rebuild>(
     claiming.spawn(claims::run(Arc::clone(&crew), sinks, stop_claiming.clone()));
 
     let failed = tokio::select! {
-        biased;
         () = stop.cancelled() => false,
         _ = support.join_next() => true,
         _ = settling.join_next() => true,

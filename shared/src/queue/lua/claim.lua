@@ -3,7 +3,7 @@ claim: leases members that are due, or whose lease has expired, to one worker.
 
 KEYS     1 due      zset: member -> when it is due, ms of Redis time
          2 leased   zset: member -> when its lease expires, ms
-         3 owner    hash: member -> "token=<token> worker=<id>", with " wake" at the end once woken
+         3 owner    hash: member -> "<token> <worker>", and " wake" behind it if it was woken
          4 epoch    string: the ring epoch; absent: there is no ring
          5 counter  string: the highest counter of a token so far
 ARGV     1 now      ms since 1970, only for tests; empty: the time of Redis
@@ -32,30 +32,33 @@ if not epoch then
   return { 'no_ring' }
 end
 local counter = math.max(tonumber(redis.call('GET', counter_key) or 0), now * 1000)
-local reply = { 'claims', epoch, string.format('%d', counter), -1 }
+local reply = { 'claims', epoch, string.format('%.0f', counter), -1 }
 local leases, owners = {}, {}
-local expires, claimed = string.format('%d', now + lease), 0
+local expires, claimed = now + lease, 0
 
--- Takes the members of a list of members and scores, the scores being when they became claimable.
-local function take(found)
-  for i = 1, #found, 2 do
-    local member = found[i]
-    claimed = claimed + 1
-    local at = 2 * claimed
-    leases[at - 1], leases[at] = expires, member
-    owners[at - 1] = member
-    owners[at] = string.format('token=%s.%d worker=%s', epoch, counter + claimed, worker)
-    reply[at + 3], reply[at + 4] = member, now - found[i + 1]
-  end
+local function take(member, since)
+  claimed = claimed + 1
+  leases[2 * claimed - 1] = expires
+  leases[2 * claimed] = member
+  owners[2 * claimed - 1] = member
+  owners[2 * claimed] = string.format('%s.%.0f %s', epoch, counter + claimed, worker)
+  reply[2 * claimed + 3] = member
+  reply[2 * claimed + 4] = now - since
 end
 
 if limit > 0 then
-  take(redis.call('ZRANGEBYSCORE', leased_key, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit))
+  local expired = redis.call(
+    'ZRANGEBYSCORE', leased_key, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
+  for i = 1, #expired, 2 do
+    take(expired[i], tonumber(expired[i + 1]))
+  end
 end
-local room = limit - claimed
-if room > 0 then
-  local due = redis.call('ZRANGEBYSCORE', due_key, '-inf', now, 'WITHSCORES', 'LIMIT', 0, room)
-  take(due)
+if claimed < limit then
+  local due = redis.call(
+    'ZRANGEBYSCORE', due_key, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit - claimed)
+  for i = 1, #due, 2 do
+    take(due[i], tonumber(due[i + 1]))
+  end
   if #due > 0 then
     redis.call('ZREMRANGEBYRANK', due_key, 0, #due / 2 - 1)
   end
@@ -63,7 +66,7 @@ end
 if claimed > 0 then
   redis.call('ZADD', leased_key, unpack(leases))
   redis.call('HSET', owner_key, unpack(owners))
-  redis.call('SET', counter_key, string.format('%d', counter + claimed))
+  redis.call('SET', counter_key, string.format('%.0f', counter + claimed))
 end
 
 local next_due = redis.call('ZRANGE', due_key, 0, 0, 'WITHSCORES')[2]

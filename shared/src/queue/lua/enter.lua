@@ -2,7 +2,7 @@
 enter: puts members into the queue that are not in it.
 
 KEYS     1 due     zset: member -> when it is due, ms of Redis time
-         2 owner   hash: member -> "token=<token> worker=<id>", with " wake" at the end once woken
+         2 owner   hash: member -> "<token> <worker>", and " wake" behind it if it was woken
 ARGV     1 now     ms since 1970, only for tests; empty: the time of Redis
          2...      pairs of member and delay from now until it is due, ms; at most 500 pairs
 Returns  {"entered", number of members that were absent}

@@ -2,7 +2,7 @@
 extend: makes leases hold longer, for turns that are still at work.
 
 KEYS     1 leased  zset: member -> when its lease expires, ms of Redis time
-         2 owner   hash: member -> "token=<token> worker=<id>", with " wake" at the end once woken
+         2 owner   hash: member -> "<token> <worker>", and " wake" behind it if it was woken
 ARGV     1 now     ms since 1970, only for tests; empty: the time of Redis
          2 worker  id of the worker that holds the leases
          3 lease   how long the leases hold from now, ms
@@ -30,7 +30,7 @@ local owners = redis.call('HMGET', owner_key, unpack(members))
 
 local reply, leases = {}, {}
 for i = 1, pairs_given do
-  local mine = 'token=' .. ARGV[2 * i + 3] .. ' worker=' .. worker
+  local mine = ARGV[2 * i + 3] .. ' ' .. worker
   if owners[i] == mine or owners[i] == mine .. ' wake' then
     reply[i] = 'held'
     leases[#leases + 1] = now + lease

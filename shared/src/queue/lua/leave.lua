@@ -3,7 +3,7 @@ leave: takes a member out of the queue, leased or not.
 
 KEYS     1 due     zset: member -> when it is due, ms of Redis time
          2 leased  zset: member -> when its lease expires, ms
-         3 owner   hash: member -> "token=<token> worker=<id>", with " wake" at the end once woken
+         3 owner   hash: member -> "<token> <worker>", and " wake" behind it if it was woken
 ARGV     1 member  the member
 Returns  {"left"} or {"absent"}
 Cost     O(log m) for m members in the queue

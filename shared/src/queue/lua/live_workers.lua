@@ -13,5 +13,4 @@ local clock = redis.call('TIME')
 local now = tonumber(ARGV[1]) or clock[1] * 1000 + math.floor(clock[2] / 1000)
 local limit = ARGV[2]
 
-local after_now = string.format('(%d', now)
-return redis.call('ZRANGEBYSCORE', workers_key, after_now, '+inf', 'LIMIT', 0, limit)
+return redis.call('ZRANGEBYSCORE', workers_key, '(' .. string.format('%.0f', now), '+inf', 'LIMIT', 0, limit)

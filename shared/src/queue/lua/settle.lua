@@ -3,7 +3,7 @@ settle: ends turns: gives their leases back and says when each member is due aga
 
 KEYS     1 due     zset: member -> when it is due, ms of Redis time
          2 leased  zset: member -> when its lease expires, ms
-         3 owner   hash: member -> "token=<token> worker=<id>", with " wake" at the end once woken
+         3 owner   hash: member -> "<token> <worker>", and " wake" behind it if it was woken
 ARGV     1 now     ms since 1970, only for tests; empty: the time of Redis
          2 worker  id of the worker that holds the leases
          3...      triples of member, token and delay from now until it is due again, ms, or "done";
@@ -17,7 +17,7 @@ Keeps    only the lease of this token and worker is ended, and once; a mark is n
 local due_key, leased_key, owner_key = KEYS[1], KEYS[2], KEYS[3]
 local clock = redis.call('TIME')
 local now = tonumber(ARGV[1]) or clock[1] * 1000 + math.floor(clock[2] / 1000)
-local mine_ends = ' worker=' .. ARGV[2]
+local worker = ARGV[2]
 local triples = (#ARGV - 2) / 3
 
 if triples == 0 then
@@ -30,11 +30,10 @@ for i = 1, triples do
 end
 local owners = redis.call('HMGET', owner_key, unpack(members))
 
-local reply, seen = {}, {}
-local ended, ends, entries, filled = {}, 0, {}, 0
+local reply, ended, seen, entries = {}, {}, {}, {}
 for i = 1, triples do
   local member, owner, delay = members[i], owners[i], ARGV[3 * i + 2]
-  local mine = 'token=' .. ARGV[3 * i + 1] .. mine_ends
+  local mine = ARGV[3 * i + 1] .. ' ' .. worker
   local verdict = 'lost'
   if owner and not seen[member] then
     if owner == mine then
@@ -45,21 +44,19 @@ for i = 1, triples do
   end
   if verdict ~= 'lost' then
     seen[member] = true
-    ends = ends + 1
-    ended[ends] = member
+    ended[#ended + 1] = member
     if delay ~= 'done' then
-      entries[filled + 1] = string.format('%d', now + delay)
-      filled = filled + 2
-      entries[filled] = member
+      entries[#entries + 1] = now + delay
+      entries[#entries + 1] = member
     end
   end
   reply[i] = verdict
 end
-if ends > 0 then
+if #ended > 0 then
   redis.call('ZREM', leased_key, unpack(ended))
   redis.call('HDEL', owner_key, unpack(ended))
 end
-if filled > 0 then
+if #entries > 0 then
   redis.call('ZADD', due_key, unpack(entries))
 end
 return reply

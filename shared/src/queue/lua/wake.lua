@@ -3,7 +3,7 @@ wake: makes a member due now, wherever it is; a wake is never lost.
 
 KEYS     1 due      zset: member -> when it is due, ms of Redis time
          2 leased   zset: member -> when its lease expires, ms
-         3 owner    hash: member -> "token=<token> worker=<id>", with " wake" at the end once woken
+         3 owner    hash: member -> "<token> <worker>", and " wake" behind it if it was woken
          4 wakes    channel: tells idle workers that something became due
 ARGV     1 now      ms since 1970, only for tests; empty: the time of Redis
          2 member   the member
