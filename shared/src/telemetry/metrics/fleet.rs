@@ -2,7 +2,7 @@
 
 use ::metrics::Unit;
 
-use super::{Metric, closed, counts, gauges, open, times};
+use super::{COUNT_BUCKETS, Kind, Metric, closed, counts, gauges, open, times};
 use crate::domain::{MachineKind, ParticipantState, ResourceState, ServerState};
 
 /// Resources by state; sampled by a sweep. Label: `state`.
@@ -25,8 +25,21 @@ pub const ALERTS_OPEN: &str = "ringmaster_alerts_open";
 pub const OBSERVATIONS: &str = "ringmaster_observations_total";
 /// Duration of one observation in seconds. Label: `result`.
 pub const OBSERVATION_SECONDS: &str = "ringmaster_observation_seconds";
-/// Connections opened to customers' servers; does not grow in steady state.
+/// Connections opened to customers' servers: to be kept (does not grow in steady state), or for one
+/// survey of a database on a shared server. Label: `purpose`.
 pub const OBSERVE_CONNECTIONS_OPENED: &str = "ringmaster_observe_connections_opened_total";
+/// Connections to customers' servers that are open.
+pub const OBSERVE_CONNECTIONS: &str = "ringmaster_observe_connections";
+/// Surveys (size and tables of a database) that failed; the last numbers are shown on.
+pub const SURVEYS_FAILED: &str = "ringmaster_surveys_failed_total";
+/// Observations in one write to the control database.
+pub const OBSERVATION_BATCH: &str = "ringmaster_observation_batch_count";
+/// Observations that wait to be written.
+pub const OBSERVATIONS_WAITING: &str = "ringmaster_observations_waiting";
+/// Observations of the history that were dropped because too many waited.
+pub const OBSERVATIONS_DROPPED: &str = "ringmaster_observations_dropped_total";
+/// Writes of observations that failed; they are tried again.
+pub const OBSERVATION_WRITES_FAILED: &str = "ringmaster_observation_writes_failed_total";
 /// Observations written to the control database. Label: `table`.
 pub const OBSERVATIONS_WRITTEN: &str = "ringmaster_observations_written_total";
 /// Time from the request of a resource to its first moment available, in seconds. Label: `plan`.
@@ -114,7 +127,41 @@ pub(super) const TABLE: &[Metric] = &[
     ),
     counts(
         OBSERVE_CONNECTIONS_OPENED,
-        "Connections opened to customers' servers; does not grow in steady state.",
+        "Connections opened to customers' servers; those to keep do not grow in steady state.",
+        &[closed("purpose", || vec!["keep", "survey"])],
+    ),
+    gauges(
+        OBSERVE_CONNECTIONS,
+        Unit::Count,
+        "Connections to customers' servers that are open.",
+        &[],
+    ),
+    counts(
+        SURVEYS_FAILED,
+        "Surveys (size and tables of a database) that failed.",
+        &[],
+    ),
+    Metric {
+        name: OBSERVATION_BATCH,
+        kind: Kind::Histogram(COUNT_BUCKETS),
+        unit: Unit::Count,
+        about: "Observations in one write to the control database.",
+        labels: &[],
+    },
+    gauges(
+        OBSERVATIONS_WAITING,
+        Unit::Count,
+        "Observations that wait to be written.",
+        &[],
+    ),
+    counts(
+        OBSERVATIONS_DROPPED,
+        "Observations of the history dropped because too many waited.",
+        &[],
+    ),
+    counts(
+        OBSERVATION_WRITES_FAILED,
+        "Writes of observations that failed and are tried again.",
         &[],
     ),
     counts(
