@@ -3,8 +3,10 @@
 mod bad_connections;
 mod begin;
 mod claim;
+mod contention;
 mod enter;
 mod extend;
+mod footprint;
 mod heartbeat;
 mod leave;
 mod live_workers;

@@ -1,5 +1,7 @@
 //! Where Redis is, and how the queue is laid out in it.
 
+mod options;
+
 use std::time::Duration;
 
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use redis::Cmd;
 
 use super::keys::ShardKeys;
@@ -29,8 +30,8 @@ type Result<T> = std::result::Result<T, QueueError>;
 
 impl Queue {
     /// Enters members that are absent, each due after its delay (at most a year); one that is
-    /// present stays as it is. Any number is accepted; if a call fails, those before it are in,
-    /// and repeating the whole does no harm.
+    /// present stays as it is. Any number is accepted, all shards at a time; if a call fails, some
+    /// are in, and repeating the whole does no harm.
     ///
     /// A shard without a ring epoch takes them too: they are claimed once it has one.
     pub async fn enter(&self, ring: Ring, members: &[(Member, Duration)]) -> Result<EnterReply> {
@@ -41,24 +42,31 @@ impl Queue {
                 .or_default()
                 .push((member, due_in));
         }
-        let mut entered = 0;
-        for (shard, members) in by_shard {
-            let keys = self.keys(shard);
-            for batch in members.chunks(usize::from(BATCH_MAX)) {
-                let bytes = batch.len() * ENTRY_BYTES;
-                let mut call = scripts::ENTER.call(&[&keys.due, &keys.owner], bytes);
-                call.arg(self.now_argument());
-                for (member, due_in) in batch {
-                    call.arg(member.to_string())
-                        .arg(millis(*due_in).min(DELAY_MS_MAX));
-                }
-                entered += reply::enter(self.inner.link.run(&scripts::ENTER, &call).await?)?;
-            }
-        }
+        let shards = by_shard
+            .iter()
+            .map(|(&shard, members)| self.enter_shard(shard, members));
+        let entered = try_join_all(shards).await?.into_iter().sum();
         Ok(EnterReply {
             entered,
             present: members.len().saturating_sub(entered),
         })
+    }
+
+    /// Enters members of one shard, batch after batch; says how many were absent.
+    async fn enter_shard(&self, shard: Shard, members: &[(Member, Duration)]) -> Result<usize> {
+        let keys = self.keys(shard);
+        let mut entered = 0;
+        for batch in members.chunks(usize::from(BATCH_MAX)) {
+            let bytes = batch.len() * ENTRY_BYTES;
+            let mut call = scripts::ENTER.call(&[&keys.due, &keys.owner], bytes);
+            call.arg(self.now_argument());
+            for (member, due_in) in batch {
+                call.arg(member.to_string())
+                    .arg(millis(*due_in).min(DELAY_MS_MAX));
+            }
+            entered += reply::enter(self.inner.link.run(&scripts::ENTER, &call).await?)?;
+        }
+        Ok(entered)
     }
 
     /// Leases up to `limit` members (1 to 500) that are due, or whose lease has expired, for
