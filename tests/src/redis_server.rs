@@ -91,10 +91,10 @@ impl RedisServer {
         self.command(&["FLUSHALL"]).await
     }
 
-    /// Bytes that the server's data and buffers take (`used_memory`).
-    pub async fn used_memory_bytes(&self) -> anyhow::Result<u64> {
+    /// Bytes that the server's data take, without its buffers and scripts (`used_memory_dataset`).
+    pub async fn data_bytes(&self) -> anyhow::Result<u64> {
         let info: String = self.command(&["INFO", "memory"]).await?;
-        info_number(&info, "used_memory").context("find used_memory")
+        info_number(&info, "used_memory_dataset").context("find used_memory_dataset")
     }
 
     /// Kills the server with SIGKILL: nobody answers on its port until a restart.

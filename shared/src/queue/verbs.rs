@@ -71,6 +71,8 @@ impl Queue {
 
     /// Leases up to `limit` members (1 to 500) that are due, or whose lease has expired, for
     /// `lease` (1 ms to a day). Those with an expired lease come first, then the longest overdue.
+    ///
+    /// If the answer is lost on its way, nobody works on what was leased until the leases expire.
     pub async fn claim(
         &self,
         shard: Shard,

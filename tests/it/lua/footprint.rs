@@ -43,18 +43,18 @@ async fn a_member_takes_less_than_200_bytes_and_a_turn_none() {
     let world = World::new().await;
     let queue = world.real().at(START);
     lap_nothing(&queue).await;
-    let empty = world.server.used_memory_bytes().await.unwrap();
+    let empty = world.server.data_bytes().await.unwrap();
 
     let members: Vec<_> = (0..MEMBERS)
         .map(|id| (resource(u128::from(id) << 64), Duration::ZERO))
         .collect();
     queue.enter(SHARD.ring, &members).await.unwrap();
     lap(&queue).await;
-    let first = world.server.used_memory_bytes().await.unwrap();
+    let first = world.server.data_bytes().await.unwrap();
     for seconds in 1..=10 {
         lap(&world.real().at(START + 1000 * seconds)).await;
     }
-    let last = world.server.used_memory_bytes().await.unwrap();
+    let last = world.server.data_bytes().await.unwrap();
 
     let each = first.saturating_sub(empty) / MEMBERS;
     assert!((50..=200).contains(&each), "{each} bytes a member");

@@ -46,13 +46,7 @@ async fn pair() -> Pair {
     };
     let config = QueueConfig::new(RedisAddress::Sentinel(address)).unwrap();
     let config = config.with_shards(1).unwrap();
-    let queue = Queue::connect(
-        config
-            .with_response_timeout(Duration::from_secs(2))
-            .unwrap(),
-    )
-    .await
-    .unwrap();
+    let queue = Queue::connect(config).await.unwrap();
 
     queue.begin(SHARD, 1).await.unwrap();
     let members = [

@@ -20,7 +20,7 @@ pub struct RedisSentinel {
 
 impl RedisSentinel {
     /// Starts a Sentinel that watches `server` under the name `master`, and calls it dead after
-    /// 500 ms of silence.
+    /// 2 s of silence.
     pub async fn start(server: &RedisServer, master: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir().context("make a directory for Sentinel")?;
         let file = directory.path().join("sentinel.conf");
@@ -30,7 +30,7 @@ impl RedisSentinel {
             let lines = [
                 format!("dir {}", directory.path().display()),
                 format!("sentinel monitor {master} 127.0.0.1 {} 1", server.port()),
-                format!("sentinel down-after-milliseconds {master} 500"),
+                format!("sentinel down-after-milliseconds {master} 2000"),
                 format!("sentinel failover-timeout {master} 2000"),
             ];
             fs::write(&file, lines.join("\n")).context("write the configuration of Sentinel")?;
