@@ -78,15 +78,16 @@ impl Options {
 /// Runs the parts one after another, each with a Redis of its own.
 pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     describe(options, report).await?;
-    let mut rate = None;
+    let mut cycles = None;
     if options.runs(Part::Cycles) {
-        rate = Some(cycles::main_size(options, report).await?);
+        cycles = Some(cycles::main_size(options, report).await?);
     }
     if options.runs(Part::Sizes) {
-        cycles::other_sizes(options, rate, report).await?;
+        cycles::other_sizes(options, cycles, report).await?;
     }
     if options.runs(Part::Baseline) {
-        baseline::run(options, rate, report).await?;
+        let ours = cycles.map(|cycles| cycles.per_second);
+        baseline::run(options, ours, report).await?;
     }
     if options.runs(Part::Wake) {
         wake::run(options, report).await?;

@@ -31,8 +31,17 @@ impl Handler for Counting {
     }
 }
 
-/// The size that the bars are about: rate, and memory over many laps. Returns cycles per second.
-pub(super) async fn main_size(options: &Options, report: &mut Report) -> anyhow::Result<f64> {
+/// What one size reached.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cycles {
+    pub(super) per_second: f64,
+    /// Processor time of a cycle, in the worker and in Redis, in µs: unlike the rate, it hardly
+    /// depends on what else the machine does.
+    cost_us: f64,
+}
+
+/// The size that the bars are about: rate, and memory over many laps. Returns what it measured.
+pub(super) async fn main_size(options: &Options, report: &mut Report) -> anyhow::Result<Cycles> {
     let scene = Scene::set().await?;
     let empty = scene.redis.used_memory().await?;
     scene
@@ -56,39 +65,44 @@ pub(super) async fn main_size(options: &Options, report: &mut Report) -> anyhow:
         Bar::AtMost(2.0),
     );
 
-    let rate = rate(options, &scene, options.members, report).await?;
+    let cycles = measure(options, &scene, options.members, report).await?;
     report.judge(
         format!("ring cycles, {} members", options.members),
-        rate,
+        cycles.per_second,
         "/s",
         Bar::AtLeast(80_000.0),
     );
     scene.redis.stop().await?;
-    Ok(rate)
+    Ok(cycles)
 }
 
 /// The cost of a cycle at other sizes, against the cheapest.
 pub(super) async fn other_sizes(
     options: &Options,
-    main: Option<f64>,
+    main: Option<Cycles>,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let mut rates: Vec<f64> = main.into_iter().collect();
+    let mut costs: Vec<f64> = main.into_iter().map(|cycles| cycles.cost_us).collect();
     for &size in &options.sizes {
         let scene = Scene::set().await?;
         scene
             .fill(Ring::Ring, &members(size), Duration::ZERO)
             .await?;
-        let rate = rate(options, &scene, size, report).await?;
-        report.note(format!("ring cycles, {size} members"), rate, "/s");
-        rates.push(rate);
+        let cycles = measure(options, &scene, size, report).await?;
+        report.note(
+            format!("ring cycles, {size} members"),
+            cycles.per_second,
+            "/s",
+        );
+        costs.push(cycles.cost_us);
         scene.redis.stop().await?;
     }
-    let best = rates.iter().copied().fold(f64::MIN, f64::max);
-    let worst = rates.iter().copied().fold(f64::MAX, f64::min);
+    let cheapest = costs.iter().copied().fold(f64::MAX, f64::min);
+    let dearest = costs.iter().copied().fold(f64::MIN, f64::max);
+    let ratio = dearest / cheapest;
     report.judge(
-        "dearest cycle against the cheapest, all sizes",
-        best / worst,
+        "cost of a cycle, dearest against cheapest size",
+        ratio,
         "×",
         Bar::AtMost(1.4),
     );
@@ -125,13 +139,13 @@ async fn laps(options: &Options, scene: &Scene, laps: u64) -> anyhow::Result<u64
     Ok(memory)
 }
 
-/// Cycles per second, after a second to warm up.
-async fn rate(
+/// What one size reaches, after a second to warm up.
+async fn measure(
     options: &Options,
     scene: &Scene,
     size: usize,
     report: &mut Report,
-) -> anyhow::Result<f64> {
+) -> anyhow::Result<Cycles> {
     let progress = Progress::begin(format!("cycles, {size} members"), 0);
     let handler = Arc::new(Counting::default());
     let workers = scene
@@ -143,13 +157,12 @@ async fn rate(
     let (begun, turns_before) = (Instant::now(), handler.turns.load(Ordering::Relaxed));
     sleep(Duration::from_secs(options.seconds)).await;
     let turns = handler.turns.load(Ordering::Relaxed) - turns_before;
-    let elapsed = begun.elapsed().as_secs_f64();
+    let per_second = float(turns) / begun.elapsed().as_secs_f64();
     let microseconds = |time: Duration| 1e6 * time.as_secs_f64() / float(turns);
     let worker_cost = microseconds(cpu::time_of(own)?.saturating_sub(own_before));
     let redis_cost = microseconds(cpu::time_of(redis)?.saturating_sub(redis_before));
     workers.stop().await?;
-    let rate = float(turns) / elapsed;
-    progress.end(&format!("{rate:.0}/s"));
+    progress.end(&format!("{per_second:.0}/s"));
     report.note(
         format!("CPU of the worker per cycle, {size} members"),
         worker_cost,
@@ -160,5 +173,8 @@ async fn rate(
         redis_cost,
         "µs",
     );
-    Ok(rate)
+    Ok(Cycles {
+        per_second,
+        cost_us: worker_cost + redis_cost,
+    })
 }
