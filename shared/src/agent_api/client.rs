@@ -320,7 +320,10 @@ fn classify(error: &(dyn Error + 'static)) -> Failure {
             return Failure::Untrusted;
         }
         if let Some(io) = current.downcast_ref::<io::Error>() {
-            if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            if io
+                .get_ref()
+                .is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
+            {
                 return Failure::Untrusted;
             }
             match io.kind() {
