@@ -1,9 +1,12 @@
 //! Integration tests.
 
 #[cfg(test)]
+mod agent;
+#[cfg(test)]
 mod db;
 #[cfg(test)]
 mod lua;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod ring;

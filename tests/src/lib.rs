@@ -1,6 +1,7 @@
 //! The harness of the integration tests: real servers, started by the test that needs them on free
 //! ports and in temporary directories, and gone when the test is.
 
+pub mod agent_server;
 pub mod control_database;
 pub mod postgres_server;
 pub mod redis_server;

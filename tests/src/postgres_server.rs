@@ -12,8 +12,10 @@ use anyhow::{Context as _, ensure};
 use shared::process::{
     Account, DeathSignal, EmbeddedPostgres, EmbeddedPostgresOptions, EndStep, FAST_END, Initdb,
     Lifetime, PostgresBinaries, PostgresInstallations, Program, Signal, end_all_in, free_port,
-    processes_in, run_to_end,
+    run_to_end,
 };
+
+use crate::agent_server::end_at_once;
 
 /// Changes when the way the template is made changes.
 const TEMPLATE_EDITION: u32 = 1;
@@ -141,17 +143,7 @@ impl PostgresServer {
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
-        // No async here: all are killed, and the directory goes when the last one is gone.
-        for _ in 0..1000 {
-            let processes = processes_in(&self.data_directory()).unwrap_or_default();
-            if processes.is_empty() {
-                break;
-            }
-            for process in processes {
-                drop(process.signal(Signal::QUIT));
-            }
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
+        end_at_once(&self.data_directory());
         drop(fs::remove_dir_all(&self.directory));
     }
 }

@@ -322,7 +322,7 @@ fn classify(error: &(dyn Error + 'static)) -> Failure {
         if let Some(io) = current.downcast_ref::<io::Error>() {
             if io
                 .get_ref()
-                .is_some_and(|inner| inner.is::<rustls::Error>())
+                .is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
             {
                 return Failure::Untrusted;
             }

@@ -1,0 +1,8 @@
+//! The agent as a process, with real PostgreSQL, over real TLS.
+
+mod catalog;
+mod crash;
+mod instructions;
+mod lifetime;
+mod settings;
+mod trust;
