@@ -2,5 +2,7 @@
 
 #[cfg(test)]
 mod lua;
+#[cfg(test)]
+mod machines;
 mod process;
 mod ring;
