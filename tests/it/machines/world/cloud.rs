@@ -164,6 +164,11 @@ impl Cloud {
             .map_or_else(Vec::new, |mut instance| instance.erase())
     }
 
+    /// The machine burns down.
+    pub(crate) fn lose(&mut self, id: Sid) {
+        self.instances.remove(&id);
+    }
+
     pub(crate) fn pass_time(&mut self, id: Sid, now: Duration) -> Vec<Happening> {
         self.instances
             .get_mut(&id)
@@ -210,7 +215,17 @@ impl Cloud {
         }
     }
 
-    /// Databases that exist, with the participants they are on.
+    /// Whether a database exists anywhere.
+    pub(crate) fn holds(&self, database: Rid) -> bool {
+        self.instances.values().any(|instance| {
+            instance
+                .data
+                .as_ref()
+                .is_some_and(|data| data.databases.contains(&database))
+        })
+    }
+
+    /// Databases that exist.
     pub(crate) fn databases(&self) -> BTreeSet<Rid> {
         self.instances
             .values()

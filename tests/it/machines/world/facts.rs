@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shared::agent_api::Phase;
-use shared::domain::{Outage, ParticipantState, ResourceState};
+use shared::domain::{ParticipantState, ResourceState};
 use shared::machine::participant::{self, AgentReport, Holds};
 use shared::machine::resource::{
     self, Attached, DiskView, Driver, EndpointView, Instruction, Seen,
@@ -40,13 +40,6 @@ pub(crate) struct ResourceRead {
     pub(crate) resource: Versioned<Resource>,
     pub(crate) participant: Option<(Pid, Versioned<Participant>)>,
     pub(crate) server: Option<Versioned<Server>>,
-}
-
-/// The facts of one hop.
-#[derive(Debug, Clone)]
-pub(crate) enum Facts {
-    Resource(resource::Facts),
-    Server(server::Facts, participant::Facts),
 }
 
 impl World {
@@ -333,10 +326,5 @@ impl World {
             state,
             ResourceState::Available | ResourceState::Unavailable | ResourceState::Recovering
         )
-    }
-
-    /// Whether the last look found an outage.
-    pub(crate) fn outage(&self, id: Rid) -> Option<Outage> {
-        self.looks.get(&id).and_then(|look| look.answer.err())
     }
 }

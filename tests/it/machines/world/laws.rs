@@ -23,7 +23,7 @@ impl World {
                 row.endpoint
             )
         });
-        self.demand(self.cloud.databases().contains(&id), || {
+        self.demand(self.cloud.holds(id), || {
             format!("{id:?} is available without data")
         });
     }
@@ -34,7 +34,7 @@ impl World {
         self.demand(!row.secrets && row.participant.is_none(), || {
             format!("{id:?} is not erased")
         });
-        self.demand(!self.cloud.databases().contains(&id), || {
+        self.demand(!self.cloud.holds(id), || {
             format!("the name of {id:?} is free but its data is there")
         });
         let routed = self.endpoint.get(&id).and_then(|route| route.to);

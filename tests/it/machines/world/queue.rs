@@ -103,10 +103,6 @@ impl Queue {
         self.whole = true;
     }
 
-    pub(crate) fn members(&self) -> BTreeSet<Member> {
-        self.due.keys().chain(self.leased.keys()).copied().collect()
-    }
-
     fn put(&mut self, member: Member, at: Duration) {
         let at = self.due.get(&member).map_or(at, |known| at.min(*known));
         self.remove(member);

@@ -11,7 +11,7 @@ use shared::machine::resource::{self, Driver, Resource};
 use shared::machine::server::{self, Server};
 use shared::machine::{Alert, Decision, MAX_HOPS, Machine};
 
-use super::facts::{Facts, ResourceRead, ServerRead};
+use super::facts::{ResourceRead, ServerRead};
 use super::queue::Claim;
 use super::rows::Conflict;
 use super::{Member, Subject, World};
@@ -110,7 +110,7 @@ struct Decided {
 impl World {
     /// Takes a turn one phase further; false when it is over.
     pub(crate) fn advance(&mut self, turn: &mut Turn) -> bool {
-        match turn.stage.clone() {
+        match std::mem::replace(&mut turn.stage, Stage::Look) {
             Stage::Look => turn.stage = self.look(turn),
             Stage::Work(mut work) => {
                 turn.stage = match self.perform(&work) {
@@ -262,23 +262,6 @@ impl World {
             && self.rows.jobs.insert((kind, id))
         {
             self.wake(Member::Job(kind, id));
-        }
-    }
-
-    /// What a turn looks like to a test that fails.
-    pub(crate) fn facts_of(&mut self, member: Member) -> Facts {
-        match member {
-            Member::Resource(id) => {
-                Facts::Resource(self.resource_facts(&self.read_resource(id), Driver::Ring))
-            }
-            Member::Job(kind, id) => {
-                Facts::Resource(self.resource_facts(&self.read_resource(id), Driver::Job(kind)))
-            }
-            Member::Server(id) => {
-                let read = self.read_server(id);
-                let (server, participant) = self.server_facts(&read);
-                Facts::Server(server, participant)
-            }
         }
     }
 }
