@@ -7,6 +7,7 @@ mod db;
 #[cfg(test)]
 mod lua;
 #[cfg(test)]
+mod machines;
 mod process;
 #[cfg(test)]
 mod ring;

@@ -73,16 +73,17 @@ words!(
         AwaitParticipant = "await_participant",
         /// Look at the service now and store what is seen.
         Probe = "probe",
-        /// Point the endpoint at the participant, with the next endpoint generation, and store the
-        /// address once the endpoint acknowledged it.
+        /// Allocate the next endpoint generation by compare-and-set; point the endpoint at the
+        /// participant with it; store address and acknowledgement.
         PointEndpoint = "point_endpoint",
         /// Wake the server of the participant, so that its machines repair what they can.
         Repair = "repair",
         /// Ask for a restart of PostgreSQL in place: raise the incarnation of the participant by
         /// compare-and-set, with the moment, and wake its server.
         RestartInPlace = "restart_in_place",
-        /// Withdraw the endpoint, then erase its address; if the participant lived for this
-        /// resource alone, ask for its end in the same transaction.
+        /// Allocate the next endpoint generation by compare-and-set; withdraw the endpoint with it;
+        /// erase the address and store the acknowledgement, and if the participant lived for this
+        /// resource alone, ask for its end, in one transaction.
         Withdraw = "withdraw",
         /// Wake the server of the participant, so that it removes what belongs to the resource.
         AwaitRemoval = "await_removal",
@@ -147,14 +148,17 @@ pub struct Attached {
     pub restart_asked_ago: Option<Duration>,
 }
 
-/// Where the endpoint stands.
+/// Where the endpoint stands: by the generation of the newest word to it, and whether it
+/// acknowledged that one. A word that was not acknowledged may still arrive, so only the
+/// acknowledgement of a higher one makes sure that it does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EndpointView {
-    /// It points nowhere.
+    /// It was never told anything, or it acknowledged its newest word, a withdrawal.
     Unset,
-    /// It points elsewhere than at the participant's present address, or did not acknowledge.
+    /// It did not acknowledge its newest word, or that points elsewhere than at the participant's
+    /// present address.
     Behind,
-    /// It acknowledged that it points at the participant's present address.
+    /// It acknowledged its newest word, which points at the participant's present address.
     Pointed,
 }
 

@@ -281,13 +281,10 @@ fn launch(facts: &Facts) -> Decision<Event, Step> {
 }
 
 fn boot(facts: &Facts) -> Decision<Event, Step> {
-    match (facts.agent, facts.provider) {
-        (AgentView::Answers { .. }, _) if facts.address_known => {
-            Decision::record(Event::AgentAnswered)
-        }
-        (_, ProviderView::Absent | ProviderView::Stopped) => ensure(facts),
-        _ if !facts.address_known => ensure(facts),
-        _ => wait(facts),
+    match facts.agent {
+        AgentView::Answers { .. } if facts.address_known => Decision::record(Event::AgentAnswered),
+        AgentView::Answers { .. } => ensure(facts),
+        AgentView::NotAsked | AgentView::Refused | AgentView::TimedOut { .. } => revive(facts),
     }
 }
 
@@ -316,10 +313,18 @@ fn keep(facts: &Facts) -> Decision<Event, Step> {
 }
 
 fn reach(facts: &Facts) -> Decision<Event, Step> {
-    match (facts.agent, facts.provider) {
-        (AgentView::Answers { .. }, _) => Decision::record(Event::AgentAnswered),
-        (_, ProviderView::Unknown | ProviderView::NotAsked | ProviderView::Pending) => wait(facts),
-        (_, ProviderView::Absent | ProviderView::Running | ProviderView::Stopped) => ensure(facts),
+    match facts.agent {
+        AgentView::Answers { .. } => Decision::record(Event::AgentAnswered),
+        AgentView::NotAsked | AgentView::Refused | AgentView::TimedOut { .. } => revive(facts),
+    }
+}
+
+/// An instance that runs is ensured too: its agent may be dead, or its address another one by now.
+fn revive(facts: &Facts) -> Decision<Event, Step> {
+    match facts.provider {
+        ProviderView::Absent | ProviderView::Running | ProviderView::Stopped => ensure(facts),
+        ProviderView::Pending if !facts.address_known => ensure(facts),
+        ProviderView::Pending | ProviderView::Unknown | ProviderView::NotAsked => wait(facts),
     }
 }
 

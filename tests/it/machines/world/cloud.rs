@@ -1,0 +1,472 @@
+//! A provider, its machines, and the agents and PostgreSQL servers on them. Time passes on a
+//! machine when somebody looks at it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use shared::agent_api::Phase;
+use shared::domain::Outage;
+use shared::machine::server::ProviderView;
+
+use super::rows::{Pid, Rid, Sid};
+
+/// What an agent is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spec {
+    pub(crate) participant: Pid,
+    pub(crate) removed: bool,
+    pub(crate) databases: BTreeSet<Rid>,
+    pub(crate) absent: BTreeSet<Rid>,
+    pub(crate) incarnation: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Address(pub(crate) Sid, pub(crate) u64);
+
+/// Something that a law is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Happening {
+    DataGone { participant: Pid, database: Rid },
+}
+
+/// An agent that cannot be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreached {
+    Refused,
+    TimedOut,
+}
+
+/// A call that an agent refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PutError {
+    Unreached,
+    OldGeneration,
+    GenerationReused,
+    OtherParticipant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Power {
+    Pending(Duration),
+    Running,
+    Stopped,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Postgres {
+    Dead,
+    Starting(Duration),
+    Running(Duration),
+}
+
+#[derive(Debug, Clone)]
+struct Data {
+    participant: Pid,
+    databases: BTreeSet<Rid>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Instance {
+    pub(crate) address: Address,
+    pub(crate) power: Power,
+    pub(crate) boot: u64,
+    pub(crate) agent_runs: bool,
+    pub(crate) postgres: Postgres,
+    /// PostgreSQL accepts connections and never answers; a restart cures it.
+    pub(crate) wedged: bool,
+    pub(crate) cut_off_until: Duration,
+    /// How long a piece of work takes the agent.
+    pub(crate) work_takes: Duration,
+    pub(crate) certificate_until: Duration,
+    data: Option<Data>,
+    instructed: Option<(u64, Spec)>,
+    incarnation: u64,
+    converged: u64,
+    work_until: Option<Duration>,
+    crashes: u64,
+}
+
+/// What an agent answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Status {
+    pub(crate) boot: u64,
+    pub(crate) participant: Option<Pid>,
+    pub(crate) generation: u64,
+    pub(crate) converged: u64,
+    pub(crate) phase: Phase,
+    pub(crate) postgres_runs: bool,
+    pub(crate) crashes: u64,
+    pub(crate) certificate_until: Duration,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Cloud {
+    instances: BTreeMap<Sid, Instance>,
+    pub(crate) silent_until: Duration,
+    pub(crate) boot_takes: Duration,
+    pub(crate) work_takes: Duration,
+}
+
+/// How long a certificate is good in this world.
+const CERTIFICATE: Duration = Duration::from_mins(20);
+
+impl Cloud {
+    pub(crate) fn list(&self) -> impl Iterator<Item = Sid> {
+        self.instances.keys().copied()
+    }
+
+    pub(crate) fn instance(&mut self, id: Sid) -> Option<&mut Instance> {
+        self.instances.get_mut(&id)
+    }
+
+    pub(crate) fn describe(&self, id: Sid, now: Duration) -> ProviderView {
+        if now < self.silent_until {
+            return ProviderView::Unknown;
+        }
+        match self.instances.get(&id).map(|instance| instance.power) {
+            None => ProviderView::Absent,
+            Some(Power::Pending(_)) => ProviderView::Pending,
+            Some(Power::Running) => ProviderView::Running,
+            Some(Power::Stopped) => ProviderView::Stopped,
+        }
+    }
+
+    /// Makes or starts instance and agent, whichever does not run. Nothing if the provider is
+    /// silent.
+    pub(crate) fn ensure(&mut self, id: Sid, now: Duration) -> Option<Address> {
+        if now < self.silent_until {
+            return None;
+        }
+        let ready_at = now + self.boot_takes;
+        let work_takes = self.work_takes;
+        let instance = self
+            .instances
+            .entry(id)
+            .or_insert_with(|| Instance::new(id, ready_at, work_takes, now + CERTIFICATE));
+        match instance.power {
+            Power::Stopped => {
+                instance.boot(ready_at);
+                instance.address.1 = instance.boot;
+            }
+            Power::Running if !instance.agent_runs => instance.start_agent(now),
+            Power::Running | Power::Pending(_) => {}
+        }
+        Some(instance.address)
+    }
+
+    /// Destroys the instance with its data. Nothing if the provider is silent.
+    pub(crate) fn destroy(&mut self, id: Sid, now: Duration) -> Vec<Happening> {
+        if now < self.silent_until {
+            return Vec::new();
+        }
+        self.instances
+            .remove(&id)
+            .map_or_else(Vec::new, |mut instance| instance.erase())
+    }
+
+    /// The machine burns down.
+    pub(crate) fn lose(&mut self, id: Sid) {
+        self.instances.remove(&id);
+    }
+
+    pub(crate) fn pass_time(&mut self, id: Sid, now: Duration) -> Vec<Happening> {
+        self.instances
+            .get_mut(&id)
+            .map_or_else(Vec::new, |instance| instance.pass_time(now))
+    }
+
+    /// What the agent at an address answers.
+    pub(crate) fn ask(&self, at: Address, now: Duration) -> Result<Status, Unreached> {
+        self.reach(at, now).map(Instance::status)
+    }
+
+    pub(crate) fn put(
+        &mut self,
+        at: Address,
+        generation: u64,
+        spec: &Spec,
+        now: Duration,
+    ) -> Result<(), PutError> {
+        self.reach(at, now).map_err(|_| PutError::Unreached)?;
+        let instance = self.instances.get_mut(&at.0).ok_or(PutError::Unreached)?;
+        instance.put(generation, spec, now)
+    }
+
+    pub(crate) fn renew(&mut self, at: Address, now: Duration) {
+        if self.reach(at, now).is_ok()
+            && let Some(instance) = self.instances.get_mut(&at.0)
+        {
+            instance.certificate_until = now + CERTIFICATE;
+        }
+    }
+
+    /// What a connection to one database sees: the moment PostgreSQL started.
+    pub(crate) fn feel(&self, at: Address, of: Rid, now: Duration) -> Result<Duration, Outage> {
+        let instance = match self.network(at, now) {
+            Ok(instance) => instance,
+            Err(Unreached::Refused) => return Err(Outage::Refused),
+            Err(Unreached::TimedOut) => return Err(Outage::TimedOut),
+        };
+        match instance.postgres {
+            Postgres::Running(_) if instance.wedged => Err(Outage::TimedOut),
+            Postgres::Running(since) if instance.databases().any(|it| it == of) => Ok(since),
+            Postgres::Running(_) => Err(Outage::Broken),
+            Postgres::Starting(_) | Postgres::Dead => Err(Outage::Refused),
+        }
+    }
+
+    /// Whether a database exists anywhere.
+    pub(crate) fn holds(&self, database: Rid) -> bool {
+        self.instances.values().any(|instance| {
+            instance
+                .data
+                .as_ref()
+                .is_some_and(|data| data.databases.contains(&database))
+        })
+    }
+
+    /// Databases that exist.
+    pub(crate) fn databases(&self) -> BTreeSet<Rid> {
+        self.instances
+            .values()
+            .flat_map(Instance::databases)
+            .collect()
+    }
+
+    /// Participants whose PostgreSQL runs, as often as they do.
+    pub(crate) fn leaders(&self) -> Vec<Pid> {
+        let running = |it: &&Instance| matches!(it.postgres, Postgres::Running(_));
+        let all = self.instances.values().filter(running);
+        all.filter_map(|instance| instance.data.as_ref().map(|data| data.participant))
+            .collect()
+    }
+
+    fn reach(&self, at: Address, now: Duration) -> Result<&Instance, Unreached> {
+        self.network(at, now).and_then(|it| {
+            if it.agent_runs {
+                Ok(it)
+            } else {
+                Err(Unreached::Refused)
+            }
+        })
+    }
+
+    fn network(&self, at: Address, now: Duration) -> Result<&Instance, Unreached> {
+        let found = self
+            .instances
+            .get(&at.0)
+            .filter(|instance| instance.address == at);
+        let instance = found.ok_or(Unreached::Refused)?;
+        match instance.power {
+            _ if now < instance.cut_off_until => Err(Unreached::TimedOut),
+            Power::Pending(_) => Err(Unreached::TimedOut),
+            Power::Stopped => Err(Unreached::Refused),
+            Power::Running => Ok(instance),
+        }
+    }
+}
+
+impl Instance {
+    fn new(id: Sid, ready_at: Duration, work_takes: Duration, certificate_until: Duration) -> Self {
+        let boot = u64::try_from(ready_at.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            address: Address(id, boot),
+            power: Power::Pending(ready_at),
+            boot,
+            agent_runs: false,
+            postgres: Postgres::Dead,
+            wedged: false,
+            cut_off_until: Duration::ZERO,
+            work_takes,
+            certificate_until,
+            data: None,
+            instructed: None,
+            incarnation: 0,
+            converged: 0,
+            work_until: None,
+            crashes: 0,
+        }
+    }
+
+    fn databases(&self) -> impl Iterator<Item = Rid> {
+        self.data
+            .iter()
+            .flat_map(|data| data.databases.iter().copied())
+    }
+
+    /// The machine goes down and comes up again with another boot id.
+    pub(crate) fn boot(&mut self, ready_at: Duration) {
+        self.stop();
+        self.power = Power::Pending(ready_at);
+        self.boot += 1;
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.power = Power::Stopped;
+        self.agent_runs = false;
+        self.postgres = Postgres::Dead;
+        self.wedged = false;
+        self.work_until = None;
+    }
+
+    pub(crate) fn start_agent(&mut self, now: Duration) {
+        self.agent_runs = true;
+        if self
+            .instructed
+            .as_ref()
+            .is_some_and(|(number, _)| *number > self.converged)
+        {
+            self.work_until = Some(now + self.work_takes);
+        }
+    }
+
+    pub(crate) fn kill_agent(&mut self, postgres_too: bool) {
+        self.agent_runs = false;
+        self.work_until = None;
+        if postgres_too {
+            self.postgres = Postgres::Dead;
+            self.wedged = false;
+        }
+    }
+
+    pub(crate) fn kill_postgres(&mut self) {
+        if matches!(self.postgres, Postgres::Running(_)) {
+            self.postgres = Postgres::Dead;
+            self.wedged = false;
+            self.crashes += 1;
+        }
+    }
+
+    fn put(&mut self, generation: u64, spec: &Spec, now: Duration) -> Result<(), PutError> {
+        if let Some((seen, known)) = &self.instructed {
+            if known.participant != spec.participant {
+                return Err(PutError::OtherParticipant);
+            }
+            if generation < *seen {
+                return Err(PutError::OldGeneration);
+            }
+            if generation == *seen {
+                return if spec == known {
+                    Ok(())
+                } else {
+                    Err(PutError::GenerationReused)
+                };
+            }
+        }
+        self.instructed = Some((generation, spec.clone()));
+        self.work_until = Some(now + self.work_takes);
+        Ok(())
+    }
+
+    fn pass_time(&mut self, now: Duration) -> Vec<Happening> {
+        let mut happened = Vec::new();
+        if let Power::Pending(at) = self.power
+            && at <= now
+        {
+            self.power = Power::Running;
+            self.start_agent(at);
+        }
+        for _ in 0..4 {
+            if let Postgres::Starting(at) = self.postgres
+                && at <= now
+            {
+                self.postgres = Postgres::Running(at);
+            }
+            if self.agent_runs && self.work_until.is_some_and(|at| at <= now) {
+                happened.extend(self.work());
+            }
+            let leads = self
+                .instructed
+                .as_ref()
+                .is_some_and(|(_, spec)| !spec.removed);
+            let due = self.agent_runs && leads && self.data.is_some();
+            if due && self.postgres == Postgres::Dead {
+                self.postgres = Postgres::Starting(now + self.work_takes);
+            }
+        }
+        happened
+    }
+
+    /// Makes the newest instruction hold, as far as it goes at once.
+    fn work(&mut self) -> Vec<Happening> {
+        let Some((generation, spec)) = self.instructed.clone() else {
+            return Vec::new();
+        };
+        let now = self.work_until.take().unwrap_or_default();
+        if spec.removed {
+            self.converged = generation;
+            return self.erase();
+        }
+        let participant = spec.participant;
+        let born = self.data.is_some();
+        let data = self.data.get_or_insert_with(|| Data {
+            participant,
+            databases: BTreeSet::new(),
+        });
+        let restart = born && self.incarnation < spec.incarnation;
+        self.incarnation = spec.incarnation;
+        if restart || !matches!(self.postgres, Postgres::Running(_)) {
+            self.wedged = false;
+            let at = now + self.work_takes;
+            self.postgres = Postgres::Starting(at);
+            self.work_until = Some(at);
+            return Vec::new();
+        }
+        data.databases.extend(&spec.databases);
+        let gone: Vec<_> = data.databases.intersection(&spec.absent).copied().collect();
+        data.databases
+            .retain(|database| !spec.absent.contains(database));
+        self.converged = generation;
+        gone.into_iter()
+            .map(|database| Happening::DataGone {
+                participant,
+                database,
+            })
+            .collect()
+    }
+
+    fn erase(&mut self) -> Vec<Happening> {
+        self.postgres = Postgres::Dead;
+        let Some(data) = self.data.take() else {
+            return Vec::new();
+        };
+        let participant = data.participant;
+        let gone = data.databases.into_iter();
+        gone.map(|database| Happening::DataGone {
+            participant,
+            database,
+        })
+        .collect()
+    }
+
+    fn status(&self) -> Status {
+        let (generation, participant, removed) =
+            self.instructed
+                .as_ref()
+                .map_or((0, None, false), |(number, spec)| {
+                    (
+                        *number,
+                        Some(spec.participant),
+                        spec.removed && self.converged == *number,
+                    )
+                });
+        let phase = match (self.postgres, &self.data) {
+            (Postgres::Running(_), _) => Phase::Running,
+            (Postgres::Starting(_), _) => Phase::Starting,
+            (Postgres::Dead, _) if removed => Phase::Removed,
+            (Postgres::Dead, _) if generation == 0 => Phase::Empty,
+            (Postgres::Dead, None) => Phase::Creating,
+            (Postgres::Dead, Some(_)) => Phase::Stopped,
+        };
+        Status {
+            boot: self.boot,
+            participant,
+            generation,
+            converged: self.converged,
+            phase,
+            postgres_runs: matches!(self.postgres, Postgres::Running(_)),
+            crashes: self.crashes,
+            certificate_until: self.certificate_until,
+        }
+    }
+}
