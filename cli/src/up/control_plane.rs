@@ -22,7 +22,7 @@ pub(super) struct Connections {
 /// Makes the key that encrypts secrets in the control database, unless it exists.
 pub(super) fn encryption_key(directory: &Directory) -> Result<(), Failure> {
     directory
-        .secret("encryption.key", Vault::random_key)
+        .lasting_secret("encryption.key", Vault::random_key)
         .map(drop)
 }
 

@@ -90,6 +90,24 @@ impl Directory {
         self.join("client.json")
     }
 
+    /// As [`Directory::secret`], for one that the control database is of no use without: it is made
+    /// only while there is no control database.
+    pub fn lasting_secret(
+        &self,
+        name: &str,
+        fresh: impl FnOnce() -> Secret,
+    ) -> Result<Secret, Failure> {
+        let path = self.join(name);
+        if self.postgres().exists() && !path.exists() {
+            let (lost, shown) = (path.display(), self.shown.display());
+            let message = format!("{lost} is lost, and the control database needs it");
+            return Err(Failure::new(FailureKind::Failed, message).advise(format!(
+                "put it back from a copy; or, to begin anew without any data, remove {shown}"
+            )));
+        }
+        self.secret(name, fresh)
+    }
+
     /// Reads the secret in the file `name`, or makes it with `fresh`. Only we may read the file.
     pub fn secret(&self, name: &str, fresh: impl FnOnce() -> Secret) -> Result<Secret, Failure> {
         let path = self.join(name);

@@ -39,7 +39,7 @@ impl ControlPostgres {
             data_directory: directory.postgres(),
             log: directory.log("postgres"),
             port,
-            password: Some(directory.secret("postgres.password", Secret::random)?),
+            password: Some(directory.lasting_secret("control-database.password", Secret::random)?),
             lifetime: Lifetime::DiesWithUs(DeathSignal::Quit),
             settings: Vec::new(),
         };
@@ -67,6 +67,8 @@ impl Service for ControlPostgres {
     }
 
     async fn start(&mut self) -> Result<(), Failure> {
+        // One that ended stays a zombie until it is let go, and PostgreSQL takes it for running.
+        self.running = None;
         let options = self.options.clone();
         let running = EmbeddedPostgres::start(&self.binaries, &self.account, options).await?;
         running
@@ -105,7 +107,7 @@ impl Redis {
             directory: directory.redis(),
             log: directory.log("redis"),
             port,
-            password: Some(directory.secret("redis.password", Secret::random)?),
+            password: Some(directory.secret("queue.password", Secret::random)?),
             lifetime: Lifetime::DiesWithUs(DeathSignal::Kill),
             settings: Vec::new(),
         };

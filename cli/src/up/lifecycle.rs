@@ -169,6 +169,7 @@ impl System {
         if let Some(api) = self.api.take() {
             stopping("API", api.stop()).await;
         }
+        // Also when no worker got ready: it may have started some before.
         let progress = Progress::begin("stopping servers");
         let servers = end_servers(&self.directory.servers()).await;
         match &servers {

@@ -45,9 +45,18 @@ pub(super) struct Supervised {
 
 impl Supervised {
     /// Starts `service`, returns when it is ready, and restarts it from then on when it ends.
+    ///
+    /// # Errors
+    /// That of the start; what had started by then is ended.
     pub(super) async fn start<S: Service>(mut service: S) -> Result<Self, Failure> {
         let name = service.name();
-        service.start().await?;
+        if let Err(failure) = service.start().await {
+            // Half of it may run.
+            if let Err(leftover) = service.stop().await {
+                note(format!("{name}: {leftover}"));
+            }
+            return Err(failure);
+        }
         let stop = CancellationToken::new();
         let mut task = JoinSet::new();
         task.spawn(keep_running(service, stop.clone()));

@@ -19,6 +19,32 @@ fn a_secret_is_made_once_and_only_we_may_read_it() {
 }
 
 #[test]
+fn a_key_that_was_lost_is_not_replaced_while_there_is_data() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join(".ringmaster");
+    let directory = Directory::open_or_create(&path, &Account::current()).unwrap();
+    let key = directory
+        .lasting_secret("encryption.key", Secret::random)
+        .unwrap();
+    fs::create_dir(directory.postgres()).unwrap();
+    assert_eq!(
+        directory
+            .lasting_secret("encryption.key", Secret::random)
+            .unwrap(),
+        key
+    );
+    fs::remove_file(directory.encryption_key()).unwrap();
+    let failure = directory
+        .lasting_secret("encryption.key", Secret::random)
+        .unwrap_err();
+    assert!(
+        failure.to_string().contains("encryption.key is lost"),
+        "{failure}"
+    );
+    assert!(!directory.encryption_key().exists());
+}
+
+#[test]
 fn a_directory_where_nothing_was_started_says_how_to_start() {
     let parent = tempfile::tempdir().unwrap();
     let failure = Directory::open(&parent.path().join(".ringmaster")).unwrap_err();
