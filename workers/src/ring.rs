@@ -32,7 +32,7 @@ mod keeper;
 mod lanes;
 mod layers;
 mod lease;
-pub mod metrics;
+mod metrics;
 mod owners;
 mod rebuild;
 mod schedule;

@@ -55,16 +55,6 @@ impl Process {
     }
 }
 
-/// Builds the ring without a worker's help.
-async fn build(world: &World) {
-    workers::ring::enter_all(&world.queue, Ring::Ring, world.roster.as_ref())
-        .await
-        .unwrap();
-    for shard in world.queue.shards(Ring::Ring) {
-        world.queue.begin(shard, 1).await.unwrap();
-    }
-}
-
 /// Who has the lease of the world's one member, as Redis has it.
 async fn owner(world: &World) -> Option<String> {
     let keys = world
@@ -81,7 +71,7 @@ async fn owner(world: &World) -> Option<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_whose_worker_was_killed_mid_turn_is_turned_after_the_lease() {
     let world = World::with(Ring::Ring, 1).await;
-    build(&world).await;
+    world.build(Ring::Ring).await;
     let mut process = Process::start(&world, Duration::from_secs(1));
     process.expect("turn").await;
     process.child.kill().await.unwrap();
@@ -95,7 +85,7 @@ async fn a_member_whose_worker_was_killed_mid_turn_is_turned_after_the_lease() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_stalled_longer_than_its_lease_knows_it_and_cannot_settle() {
     let world = World::with(Ring::Ring, 1).await;
-    build(&world).await;
+    world.build(Ring::Ring).await;
     let mut process = Process::start(&world, Duration::from_millis(1500));
     process.expect("turn").await;
     process.signal("STOP").await;

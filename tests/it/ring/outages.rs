@@ -245,6 +245,7 @@ async fn an_unreachable_redis_stops_nothing_for_good_and_outcomes_are_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_redis_only_slows_the_ring() {
     let world = World::with(Ring::Ring, MEMBERS).await;
+    world.build(Ring::Ring).await;
     let proxy = TcpProxy::start(world.redis.port()).await.unwrap();
     proxy.set_delay(Duration::from_millis(800));
     let queue = connect(&proxy.redis_url()).await;
@@ -259,4 +260,53 @@ async fn a_slow_redis_only_slows_the_ring() {
         (usize::try_from(stats.size).unwrap(), stats.leased),
         (MEMBERS, 0)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_longer_than_the_lease_ends_the_turn_and_its_member_is_turned_again() {
+    let world = World::with(Ring::Ring, 1).await;
+    let mut proxy = TcpProxy::start(world.redis.port()).await.unwrap();
+    let queue = connect(&proxy.redis_url()).await;
+    let settings = Settings {
+        lease: Duration::from_secs(1),
+        ..quick(Ring::Ring)
+    };
+    let worker = world.worker_on(queue, settings, |turn| async move {
+        turn.lease().lost().await;
+        assert!(!turn.still_mine());
+        again(LATER).await
+    });
+    until("the turn begins", async || {
+        world.book.of(world.member()).begun == 1
+    })
+    .await;
+    proxy.close().await;
+    until("the turn learns that it lost", async || {
+        world.book.of(world.member()).ended == 1
+    })
+    .await;
+    proxy.open().await.unwrap();
+    until("it is turned again", async || {
+        world.book.of(world.member()).begun == 2
+    })
+    .await;
+    assert_eq!(world.book.overlaps(), 0);
+    worker.crash().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_shuts_down_while_redis_is_away() {
+    let world = World::with(Ring::Ring, MEMBERS).await;
+    let mut proxy = TcpProxy::start(world.redis.port()).await.unwrap();
+    let queue = connect(&proxy.redis_url()).await;
+    let settings = Settings {
+        lease: Duration::from_secs(1),
+        ..quick(Ring::Ring)
+    };
+    let worker = world.worker_on(queue, settings.clone(), |_| again(Duration::from_millis(5)));
+    world.until_turned(MEMBERS, 2).await;
+    proxy.close().await;
+    worker.shut_down().await;
+    let heir = world.worker(settings, |_| again(Duration::from_millis(5)));
+    goes_on(&world, heir).await;
 }

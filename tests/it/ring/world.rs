@@ -212,6 +212,16 @@ impl World {
         }
     }
 
+    /// Builds `ring` without a worker's help.
+    pub(super) async fn build(&self, ring: Ring) {
+        workers::ring::enter_all(&self.queue, ring, self.roster.as_ref())
+            .await
+            .unwrap();
+        for shard in self.queue.shards(ring) {
+            self.queue.begin(shard, 1).await.unwrap();
+        }
+    }
+
     pub(super) fn members(&self) -> Vec<Member> {
         self.roster.rows.keys().map(|(_, member)| *member).collect()
     }

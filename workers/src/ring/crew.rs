@@ -1,11 +1,12 @@
 //! What the loops of one ring share.
 
-use std::fmt::Display;
+use std::error::Error;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use shared::ids::WorkerId;
 use shared::queue::{Queue, Ring, Shard};
+use shared::telemetry::chain;
 
 use super::backoff::Backoff;
 use super::in_flight::InFlight;
@@ -36,7 +37,7 @@ impl Crew {
             ring,
             queue,
             worker,
-            in_flight: InFlight::with_room_for(settings.in_flight),
+            in_flight: InFlight::with_room_for(settings.in_flight.max(1)),
             schedule,
             metrics: RingMetrics::new(ring),
             settings,
@@ -57,17 +58,17 @@ impl Crew {
     }
 
     /// Counts a failed call, logs the first of an outage, and says how long to wait.
-    pub(super) fn redis_failed(&self, verb: Verb, error: &impl Display) -> Duration {
+    pub(super) fn redis_failed(&self, verb: Verb, error: &(dyn Error + 'static)) -> Duration {
         self.metrics.redis_error(verb);
         let failures = self
             .failures
             .fetch_add(1, Ordering::Relaxed)
             .saturating_add(1);
         if failures == 1 {
-            tracing::warn!(ring = self.label(), verb = verb.label(), error = %error,
+            tracing::warn!(ring = self.label(), verb = verb.label(), error = %chain(error),
                 "Redis failed, will go on trying");
         } else {
-            tracing::debug!(ring = self.label(), verb = verb.label(), error = %error, failures,
+            tracing::debug!(ring = self.label(), verb = verb.label(), error = %chain(error), failures,
                 "Redis failed again");
         }
         REDIS_BACKOFF.after(failures, u64::from(failures))

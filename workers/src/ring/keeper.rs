@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use shared::queue::{Member, Shard, Token};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -29,11 +30,13 @@ pub(super) async fn run(crew: Arc<Crew>) {
         let ending = crew
             .in_flight
             .leases_ending_before(Instant::now() + lease * 2 / 3);
-        for (shard, leases) in ending {
-            for batch in leases.chunks(BATCH) {
-                extend(&crew, shard, batch).await;
-            }
-        }
+        // All at a time: one slow answer after the other could outlast the leases.
+        let batches = ending.iter().flat_map(|(shard, leases)| {
+            leases
+                .chunks(BATCH)
+                .map(|batch| extend(&crew, *shard, batch))
+        });
+        join_all(batches).await;
     }
 }
 

@@ -7,6 +7,7 @@ use apalis::layers::WorkerBuilderExt as _;
 use apalis::layers::catch_panic::CatchPanicLayer;
 use apalis_core::monitor::Monitor;
 use apalis_core::worker::builder::WorkerBuilder;
+use shared::telemetry::chain;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -80,6 +81,6 @@ async fn run(monitor: Monitor, stop: CancellationToken) {
         Ok(())
     };
     if let Err(error) = monitor.run_with_signal(signal).await {
-        tracing::error!(error = %error, "a lane ended with an error");
+        tracing::error!(error = %chain(&error), "a lane ended with an error");
     }
 }

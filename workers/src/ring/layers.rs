@@ -14,6 +14,7 @@ use apalis_core::task::Task;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use shared::queue::Outcome;
+use shared::telemetry::chain;
 use tokio::time::Instant;
 use tower::timeout::error::Elapsed;
 use tower::{Layer, Service};
@@ -144,7 +145,7 @@ impl<H: Handler> TurnLayer<H> {
         let failure = Failure {
             kind: failure_kind,
             streak: self.streaks.lengthen(turn.member()),
-            message: with_sources(error.as_ref()),
+            message: chain(error.as_ref()).to_string(),
         };
         tracing::warn!(ring = self.crew.label(), member.kind = kind.as_str(),
             member.id = %turn.member().id, turn.result = label.label(),
@@ -186,17 +187,6 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> (TurnResult, FailureKi
     } else {
         (TurnResult::Error, FailureKind::Error)
     }
-}
-
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// The innermost service: the handler.

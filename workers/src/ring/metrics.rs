@@ -1,33 +1,11 @@
-//! Metrics of the worker loop: names, units, labels.
+//! The metrics of one ring, looked up once. Their names are in [`shared::telemetry::metrics::ring`].
 
-use metrics::{
-    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
-    histogram,
-};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use shared::queue::{MemberKind, Ring};
-
-/// Turns that ended. Labels: `ring`, `kind`, `result`.
-pub const TURNS: &str = "ringmaster_ring_turns_total";
-/// Time from the start of a turn to its end, in seconds. Labels: `ring`, `kind`, `result`.
-pub const TURN_SECONDS: &str = "ringmaster_ring_turn_seconds";
-/// Time from due to claimed, in seconds. Label: `ring`.
-pub const OVERDUE_SECONDS: &str = "ringmaster_ring_overdue_seconds";
-/// Members in a claim that found any. Label: `ring`.
-pub const CLAIM_BATCH: &str = "ringmaster_ring_claim_batch_members";
-/// Members in one settle. Label: `ring`.
-pub const SETTLE_BATCH: &str = "ringmaster_ring_settle_batch_members";
-/// Settlements by the answer to them. Labels: `ring`, `reply`.
-pub const SETTLEMENTS: &str = "ringmaster_ring_settlements_total";
-/// Leases lost while their turn was running. Label: `ring`.
-pub const LEASES_LOST: &str = "ringmaster_ring_leases_lost_total";
-/// Failed calls to Redis. Labels: `ring`, `verb`.
-pub const REDIS_ERRORS: &str = "ringmaster_ring_redis_errors_total";
-/// Rings rebuilt from the control database. Labels: `ring`, `result`.
-pub const REBUILDS: &str = "ringmaster_ring_rebuilds_total";
-/// Members this worker holds now. Label: `ring`.
-pub const IN_FLIGHT: &str = "ringmaster_ring_in_flight_members";
-/// Shards this worker owns now. Label: `ring`.
-pub const OWNED_SHARDS: &str = "ringmaster_ring_owned_shards";
+use shared::telemetry::metrics::ring::{
+    CLAIM_BATCH, IN_FLIGHT, LEASES_LOST, OVERDUE_SECONDS, OWNED_SHARDS, REBUILDS, REDIS_ERRORS,
+    SETTLE_BATCH, SETTLEMENTS, TURN_SECONDS, TURNS,
+};
 
 /// How a turn ended, as a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,37 +99,6 @@ impl Verb {
     }
 }
 
-/// Describes every metric once: name, unit, meaning.
-pub fn describe() {
-    describe_counter!(TURNS, Unit::Count, "Turns that ended, by result");
-    describe_histogram!(TURN_SECONDS, Unit::Seconds, "Duration of a turn");
-    describe_histogram!(OVERDUE_SECONDS, Unit::Seconds, "Time from due to claimed");
-    describe_histogram!(
-        CLAIM_BATCH,
-        Unit::Count,
-        "Members in a claim that found any"
-    );
-    describe_histogram!(SETTLE_BATCH, Unit::Count, "Members in one settle");
-    describe_counter!(
-        SETTLEMENTS,
-        Unit::Count,
-        "Settlements, by the answer to them"
-    );
-    describe_counter!(
-        LEASES_LOST,
-        Unit::Count,
-        "Leases lost while their turn was running"
-    );
-    describe_counter!(REDIS_ERRORS, Unit::Count, "Failed calls to Redis, by verb");
-    describe_counter!(
-        REBUILDS,
-        Unit::Count,
-        "Rings rebuilt from the control database"
-    );
-    describe_gauge!(IN_FLIGHT, Unit::Count, "Members this worker holds now");
-    describe_gauge!(OWNED_SHARDS, Unit::Count, "Shards this worker owns now");
-}
-
 /// The metrics of one ring, looked up once, because a turn may cost less than a look-up.
 pub(super) struct RingMetrics {
     turns: Vec<[(Counter, Histogram); 5]>,
@@ -163,12 +110,12 @@ pub(super) struct RingMetrics {
     pub(super) leases_lost: Counter,
     pub(super) rebuilt: Counter,
     pub(super) rebuild_failed: Counter,
-    pub(super) in_flight: metrics::Gauge,
-    pub(super) owned: metrics::Gauge,
+    pub(super) in_flight: Gauge,
+    pub(super) owned: Gauge,
 }
 
 impl RingMetrics {
-    /// Looks up, and thereby creates at zero, every series of `ring`.
+    /// Looks up every series of `ring`.
     pub(super) fn new(ring: Ring) -> Self {
         let ring = ring.as_str();
         let turn = |kind: MemberKind, result: TurnResult| {
@@ -220,5 +167,42 @@ impl RingMetrics {
         if let Some(known) = Verb::ALL.iter().position(|known| *known == verb) {
             self.redis_errors[known].increment(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::telemetry::metrics::ALL;
+
+    use super::*;
+
+    /// The values that the table of all metrics knows for a label.
+    fn known(metric: &str, label: &str) -> Vec<&'static str> {
+        let metric = ALL.iter().find(|known| known.name == metric).unwrap();
+        let label = metric
+            .labels
+            .iter()
+            .find(|known| known.key == label)
+            .unwrap();
+        label.values.unwrap()()
+    }
+
+    #[test]
+    fn every_label_is_in_the_table_of_all_metrics() {
+        assert_eq!(known(TURNS, "ring"), Ring::ALL.map(Ring::as_str));
+        assert_eq!(
+            known(TURNS, "kind"),
+            MemberKind::ALL.map(MemberKind::as_str)
+        );
+        assert_eq!(
+            known(TURNS, "result"),
+            TurnResult::ALL.map(TurnResult::label)
+        );
+        assert_eq!(known(SETTLEMENTS, "reply"), Fate::ALL.map(Fate::label));
+        let verbs = known(REDIS_ERRORS, "verb");
+        assert!(
+            Verb::ALL.iter().all(|verb| verbs.contains(&verb.label())),
+            "{verbs:?}"
+        );
     }
 }

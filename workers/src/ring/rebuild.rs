@@ -13,9 +13,11 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use shared::ids::WorkerId;
 use shared::queue::{Member, Queue, QueueError, Ring, Shard};
+use shared::telemetry::chain;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::backoff::Backoff;
 use super::crew::Crew;
 use super::metrics::Verb;
 
@@ -24,6 +26,9 @@ const PAGE: usize = 5_000;
 
 /// How much later each next of the live workers begins.
 const STAGGER: Duration = Duration::from_millis(1500);
+
+/// Pause after a rebuild that failed.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 
 /// What the control database knows about rings.
 pub trait Rebuild: Send + Sync + 'static {
@@ -58,6 +63,7 @@ pub(super) async fn run<R: Rebuild>(
     no_ring: Arc<Notify>,
     live: watch::Receiver<Vec<WorkerId>>,
 ) {
+    let mut failures = 0_u32;
     loop {
         no_ring.notified().await;
         let rank = live
@@ -70,6 +76,7 @@ pub(super) async fn run<R: Rebuild>(
         match rebuild_if_missing(&crew, source.as_ref()).await {
             Ok(None) => {}
             Ok(Some(members)) => {
+                failures = 0;
                 crew.metrics.rebuilt.increment(1);
                 tracing::info!(
                     ring = crew.label(),
@@ -80,8 +87,13 @@ pub(super) async fn run<R: Rebuild>(
             }
             Err(error) => {
                 crew.metrics.rebuild_failed.increment(1);
-                let wait = crew.redis_failed(Verb::Rebuild, &error);
-                tokio::time::sleep(wait).await;
+                failures = failures.saturating_add(1);
+                if matches!(error, RebuildError::Queue(_)) {
+                    crew.metrics.redis_error(Verb::Rebuild);
+                }
+                tracing::warn!(ring = crew.label(), failures, error = %chain(&error),
+                    "failed to rebuild the ring, will go on trying");
+                tokio::time::sleep(RETRY.after(failures, u64::from(failures))).await;
             }
         }
         crew.schedule.look_everywhere();

@@ -34,7 +34,7 @@ pub struct Settings {
     pub in_flight: usize,
 
     /// Members asked for in one claim (1..=500).
-    #[arg(long, env = "RINGMASTER_CLAIM_BATCH", default_value_t = 128)]
+    #[arg(long, env = "RINGMASTER_CLAIM_BATCH", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=500))]
     pub claim_batch: u16,
 
     /// Tasks of the runtime that turn the members of one ring. More than one uses more cores.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use shared::ids::WorkerId;
 use shared::queue::{Queue, Ring};
+use shared::telemetry::chain;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -177,7 +178,9 @@ async fn leave(crew: &Crew) {
     let left = crew.queue.retire_worker(crew.ring, crew.worker);
     match tokio::time::timeout(Duration::from_secs(1), left).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(error = %error, "failed to leave the live workers"),
+        Ok(Err(error)) => {
+            tracing::debug!(error = %chain(&error), "failed to leave the live workers");
+        }
         Err(_) => tracing::debug!("leaving the live workers took too long"),
     }
 }
