@@ -12,7 +12,7 @@ use shared::pki::{CertificateFacts, HotIdentity, Identity, server_name};
 use shared::process::{Account, PostgresInstallations};
 use shared::secret::Secret;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::Board;
@@ -37,6 +37,8 @@ pub(crate) struct Agent {
     pub(crate) boot_id: String,
     pub(crate) authority_pem: String,
     pub(crate) identity: Arc<HotIdentity>,
+    /// Held while the file of the certificate is replaced.
+    pub(crate) certificate_writer: Arc<Mutex<()>>,
     /// Tells the instance to look again.
     pub(crate) wake: Notify,
     disk: DiskProbe,
@@ -77,6 +79,7 @@ impl Agent {
             sampler: Sampler::default(),
             started_at: clock.now(),
             wake: Notify::new(),
+            certificate_writer: Arc::default(),
             _lock: lock,
             authority_pem,
             account,

@@ -4,27 +4,27 @@
 //! reads the newest instruction from the store, looks at the machine, and does the next missing
 //! thing. Every step may be cut off at any instant and is safe to do again.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use shared::agent_api::{InstanceRole, InstanceSpec, Phase};
-use shared::process::{EndStep, FAST_END, HARD_END, PostmasterFile, Signal, end_all_in};
+use shared::process::{FAST_END, HARD_END, PostmasterFile};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::agent::Agent;
 use crate::catalog;
-use crate::durable_file::sync_directory;
 use crate::live::connect_locally;
 
 mod back_off;
 mod birth;
 mod configuration;
+mod ending;
 mod postmaster;
 
 use back_off::BackOff;
+use ending::FORCED_END;
 use postmaster::Postmaster;
 
 /// Time between two looks at a PostgreSQL that starts.
@@ -32,25 +32,6 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Longest time for all commands of one convergence.
 const CATALOG_PATIENCE: Duration = Duration::from_mins(5);
-
-/// For a PostgreSQL that hangs: it gets less time to end than one that is healthy.
-const FORCED_END: &[EndStep] = &[
-    EndStep {
-        to_all: false,
-        signal: Signal::INT,
-        patience: Duration::from_secs(10),
-    },
-    EndStep {
-        to_all: false,
-        signal: Signal::QUIT,
-        patience: Duration::from_secs(5),
-    },
-    EndStep {
-        to_all: true,
-        signal: Signal::KILL,
-        patience: Duration::from_secs(20),
-    },
-];
 
 /// What a step came to.
 enum Progress {
@@ -202,6 +183,7 @@ impl Instance {
             self.stop(FORCED_END).await?;
         }
         if self.postmaster.is_none() && state.confirmed_boot_id != self.agent.boot_id {
+            self.stop(HARD_END).await?;
             self.agent.board.enter(Phase::Stopped);
             anyhow::bail!("the machine was booted: waiting until the generation is confirmed");
         }
@@ -247,18 +229,6 @@ impl Instance {
         Ok(())
     }
 
-    /// Returns when no process of the data directory is left.
-    async fn stop(&mut self, steps: &[EndStep]) -> anyhow::Result<()> {
-        let data = self.agent.paths.data();
-        if self.postmaster.is_some() {
-            self.agent.board.enter(Phase::Stopping);
-            self.agent.sampler.close().await;
-        }
-        end_all_in(&data, steps).await?;
-        self.forget_postmaster();
-        Ok(())
-    }
-
     fn forget_postmaster(&mut self) {
         self.postmaster = None;
         self.looked = true;
@@ -294,30 +264,6 @@ impl Instance {
                 "failed to note it"
             );
         }
-    }
-
-    /// Deletes everything but what must be remembered.
-    async fn remove(&self) -> anyhow::Result<()> {
-        let paths = self.agent.paths.clone();
-        end_all_in(&birth::unfinished(&paths.data()), HARD_END).await?;
-        let work = move || -> std::io::Result<()> {
-            let directories = [
-                paths.data(),
-                birth::unfinished(&paths.data()),
-                paths.configuration(),
-                paths.sockets(),
-            ];
-            for directory in directories {
-                ignore_absence(fs::remove_dir_all(directory))?;
-            }
-            ignore_absence(fs::remove_file(paths.log()))?;
-            sync_directory(paths.root())
-        };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(std::io::Error::other)
-            .flatten()
-            .map_err(|error| anyhow::anyhow!("failed to delete the data: {error}"))
     }
 
     /// From now on the status tells of a running PostgreSQL.

@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 use shared::agent_api::InstanceSpec;
 use shared::ids::ServerId;
+use tokio::sync::Mutex;
 
 use crate::durable_file::replace_durably;
 
@@ -140,10 +141,28 @@ pub(crate) enum StoreError {
 /// The remembered state and its file.
 #[derive(Debug)]
 pub(crate) struct Store {
+    file: Arc<Kept>,
+    /// Held by whoever changes the state, until the change is durable.
+    writer: Arc<Mutex<()>>,
+}
+
+#[derive(Debug)]
+struct Kept {
     path: PathBuf,
     current: RwLock<Arc<State>>,
-    /// Held by whoever changes the state.
-    writer: tokio::sync::Mutex<()>,
+}
+
+impl Kept {
+    /// Makes a state durable, and only then seen.
+    fn keep(&self, next: State) -> Result<(), StoreError> {
+        let text = serde_json::to_vec_pretty(&next).expect("the state is plain data");
+        replace_durably(&self.path, &text).map_err(|source| StoreError::Write {
+            path: self.path.clone(),
+            source,
+        })?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        Ok(())
+    }
 }
 
 impl Store {
@@ -160,41 +179,51 @@ impl Store {
             }
             Err(source) => return Err(StoreError::Read { path, source }),
         };
+        let current = RwLock::new(Arc::new(state));
         Ok(Self {
-            path,
-            current: RwLock::new(Arc::new(state)),
-            writer: tokio::sync::Mutex::new(()),
+            file: Arc::new(Kept { path, current }),
+            writer: Arc::default(),
         })
     }
 
     /// What is remembered now.
     pub(crate) fn get(&self) -> Arc<State> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(
+            &self
+                .file
+                .current
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     /// Decides on a change while nobody else changes anything, and makes it durable before anybody
     /// sees it. `change` edits the state, or refuses.
+    ///
+    /// A change that was begun is finished even if its caller gives up, and the next one waits for
+    /// it: a disk that hangs must not let two writes meet.
     pub(crate) async fn update<T, R>(
         &self,
         change: impl FnOnce(&mut State) -> Result<T, R>,
     ) -> Result<Result<T, R>, StoreError> {
-        let _writing = self.writer.lock().await;
+        let writing = Arc::clone(&self.writer).lock_owned().await;
         let current = self.get();
         let mut next = State::clone(&current);
         let outcome = change(&mut next);
         if outcome.is_err() || next == *current {
             return Ok(outcome);
         }
-        let text = serde_json::to_vec_pretty(&next).expect("the state is plain data");
-        let path = self.path.clone();
-        let write = tokio::task::spawn_blocking(move || replace_durably(&path, &text));
-        let written = write.await.map_err(io::Error::other).flatten();
-        written.map_err(|source| StoreError::Write {
-            path: self.path.clone(),
-            source,
-        })?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
-        Ok(outcome)
+        let file = Arc::clone(&self.file);
+        let write = tokio::task::spawn_blocking(move || {
+            let written = file.keep(next);
+            drop(writing);
+            written
+        });
+        let written = write.await.map_err(|error| StoreError::Write {
+            path: self.file.path.clone(),
+            source: io::Error::other(error),
+        });
+        written.flatten().map(|()| outcome)
     }
 
     /// As [`Store::update`], for changes that are never refused.

@@ -160,6 +160,11 @@ impl AgentServer {
         tail_of(&self.directory.join("agent.log"))
     }
 
+    /// What PostgreSQL logged last.
+    pub fn postgres_log(&self) -> String {
+        tail_of(&self.directory.join("server/postgres.log"))
+    }
+
     /// A file of this server, below its own directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)

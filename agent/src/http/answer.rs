@@ -1,9 +1,10 @@
 //! One call: what it asks, and the answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +20,9 @@ use crate::store::StoreError;
 
 /// Largest body in bytes: a spec of a thousand databases fits several times.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How much of a body that is too large is read in bytes, before the connection is cut.
+const DRAINED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Longest time of one call.
 const CALL_PATIENCE: Duration = Duration::from_secs(30);
@@ -185,7 +189,12 @@ async fn replace_certificate(agent: &Agent, request: Request<Incoming>) -> Resul
         agent.options.certificate.clone(),
         identity.certificate_pem.clone(),
     );
-    let written = tokio::task::spawn_blocking(move || replace_durably(&path, text.as_bytes()));
+    let writing = Arc::clone(&agent.certificate_writer).lock_owned().await;
+    let written = tokio::task::spawn_blocking(move || {
+        let written = replace_durably(&path, text.as_bytes());
+        drop(writing);
+        written
+    });
     let written = written.await.map_err(std::io::Error::other).flatten();
     written
         .map_err(|error| Trouble::Internal(format!("failed to write the certificate: {error}")))?;
@@ -198,21 +207,43 @@ async fn replace_certificate(agent: &Agent, request: Request<Incoming>) -> Resul
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Trouble> {
-    let body = Limited::new(request.into_body(), BODY_BYTES_MAX);
-    let body = body.collect().await.map_err(|error| {
-        let status = if error.is::<LengthLimitError>() {
-            StatusCode::PAYLOAD_TOO_LARGE
-        } else {
-            StatusCode::BAD_REQUEST
-        };
-        Trouble::Invalid(status, format!("failed to read the body: {error}"))
-    })?;
-    serde_json::from_slice(&body.to_bytes()).map_err(|error| {
-        Trouble::Invalid(
+    let bad = |status, what: String| Trouble::Invalid(status, what);
+    let body = read_bounded(request.into_body())
+        .await
+        .map_err(|error| {
+            bad(
+                StatusCode::BAD_REQUEST,
+                format!("failed to read the body: {error}"),
+            )
+        })?
+        .ok_or_else(|| {
+            let what = format!("the body is larger than the limit of {BODY_BYTES_MAX} bytes");
+            bad(StatusCode::PAYLOAD_TOO_LARGE, what)
+        })?;
+    serde_json::from_slice(&body).map_err(|error| {
+        bad(
             StatusCode::BAD_REQUEST,
             format!("failed to understand the body: {error}"),
         )
     })
+}
+
+/// Reads a whole body; `None` if it is too large. Some of what is too much is read too and thrown
+/// away: a client that is cut off while it still sends does not see the answer.
+async fn read_bounded(mut body: Incoming) -> hyper::Result<Option<Vec<u8>>> {
+    let (mut kept, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        length += data.len();
+        if length <= BODY_BYTES_MAX {
+            kept.extend_from_slice(&data);
+        } else if length > DRAINED_BYTES_MAX {
+            break;
+        }
+    }
+    Ok((length <= BODY_BYTES_MAX).then_some(kept))
 }
 
 fn json(status: StatusCode, content: &impl Serialize) -> Answer {

@@ -12,7 +12,7 @@ use shared::process::{
 };
 use tokio::time::Instant;
 
-use super::{Instance, LOOK, Progress};
+use super::{Instance, LOOK, Progress, ignore_absence};
 use crate::board::Running;
 use crate::render::CONFIGURATION;
 
@@ -114,6 +114,10 @@ impl Instance {
         }
         // A busy backend goes on, and commits, after its postmaster was killed.
         end_all_in(&data, HARD_END).await?;
+        // What a killed one left names its process, which may be a zombie or another one by now.
+        PostmasterFile::remove(&data)?;
+        ignore_absence(std::fs::remove_dir_all(self.agent.paths.sockets()))
+            .context("remove the old socket")?;
         let wait = self.starts.wait();
         if let Some(left) = self
             .last_start

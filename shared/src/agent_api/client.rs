@@ -4,8 +4,6 @@
 //! evidence: see [`AgentError::is_hard_evidence`].
 
 use std::collections::HashMap;
-use std::error::Error;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -16,9 +14,13 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rustls::pki_types::CertificateDer;
 use serde::de::DeserializeOwned;
 
-use super::{InstanceSpec, InstanceStatus, NewCertificate, REQUEST_ID_HEADER, Refusal};
+use super::{InstanceSpec, InstanceStatus, NewCertificate, REQUEST_ID_HEADER};
 use crate::ids::{RequestId, ServerId};
 use crate::pki::{CertificateFacts, HotIdentity, Identity, PkiError, client_config, server_name};
+
+mod error;
+
+pub use error::AgentError;
 
 /// Longest time to a TCP connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
@@ -33,84 +35,6 @@ pub struct AgentAddress {
     pub server: ServerId,
     /// Where its agent listens.
     pub address: SocketAddr,
-}
-
-/// A call to an agent that did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// The agent understood and said no; nothing was changed.
-    #[error("the agent of server {server} refuses: {}", refusal.message)]
-    Refused {
-        /// Which server.
-        server: ServerId,
-        /// What it said.
-        refusal: Refusal,
-    },
-    /// The machine answered that nobody listens there, or cut the connection.
-    #[error("the agent of server {server} does not run")]
-    Down {
-        /// Which server.
-        server: ServerId,
-        /// How that was seen.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// Nothing was heard in time: the agent, the machine or the network between may be the cause,
-    /// and the call may have had its effect.
-    #[error("the agent of server {server} does not answer")]
-    Silent {
-        /// Which server.
-        server: ServerId,
-        /// How that was seen.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// It could not prove to be that server, or did not accept our certificate.
-    #[error("the agent of server {server} and we do not trust each other")]
-    Untrusted {
-        /// Which server.
-        server: ServerId,
-        /// Why.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// It answered something outside of the contract.
-    #[error("the agent of server {server} gave an unexpected answer ({status}): {detail}")]
-    Unexpected {
-        /// Which server.
-        server: ServerId,
-        /// HTTP status.
-        status: StatusCode,
-        /// The beginning of the answer, or what is wrong with it.
-        detail: String,
-    },
-}
-
-impl AgentError {
-    /// Whether this proves that the agent is not running, as opposed to nothing being heard of it.
-    /// It proves nothing about PostgreSQL, which may outlive its agent.
-    pub fn is_hard_evidence(&self) -> bool {
-        matches!(self, Self::Down { .. })
-    }
-
-    /// What the agent said, if it refused.
-    pub fn refusal(&self) -> Option<&Refusal> {
-        match self {
-            Self::Refused { refusal, .. } => Some(refusal),
-            Self::Down { .. }
-            | Self::Silent { .. }
-            | Self::Untrusted { .. }
-            | Self::Unexpected { .. } => None,
-        }
-    }
-
-    fn from_transport(server: ServerId, source: reqwest::Error) -> Self {
-        match classify(&source) {
-            Failure::Down => Self::Down { server, source },
-            Failure::Silent => Self::Silent { server, source },
-            Failure::Untrusted => Self::Untrusted { server, source },
-        }
-    }
 }
 
 /// Calls agents. Cheap to clone.
@@ -303,39 +227,4 @@ fn unexpected(agent: AgentAddress, status: StatusCode, detail: String) -> AgentE
         status,
         detail,
     }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Failure {
-    Down,
-    Silent,
-    Untrusted,
-}
-
-/// The first cause that says something decides; what says nothing is silence.
-fn classify(error: &(dyn Error + 'static)) -> Failure {
-    let mut cause = Some(error);
-    while let Some(current) = cause {
-        if current.is::<rustls::Error>() {
-            return Failure::Untrusted;
-        }
-        if let Some(io) = current.downcast_ref::<io::Error>() {
-            if io
-                .get_ref()
-                .is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
-            {
-                return Failure::Untrusted;
-            }
-            match io.kind() {
-                io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::UnexpectedEof => return Failure::Down,
-                _ => {}
-            }
-        }
-        cause = current.source();
-    }
-    Failure::Silent
 }

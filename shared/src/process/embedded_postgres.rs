@@ -77,6 +77,7 @@ impl EmbeddedPostgres {
             });
         }
         end_all_in(&options.data_directory, HARD_END).await?;
+        PostmasterFile::remove(&options.data_directory)?;
         let mut child = postgres(binaries, account, &options)
             .launch(options.lifetime, &options.log)
             .await?;

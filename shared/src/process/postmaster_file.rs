@@ -1,9 +1,12 @@
 //! `postmaster.pid`: what a running PostgreSQL says about itself in its data directory.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+
+use super::ProcessError;
 
 /// Content of `postmaster.pid`. It may be left over from a crash: check that the process lives
 /// and works in the data directory.
@@ -34,6 +37,21 @@ impl PostmasterFile {
     /// Reads it; `None` if it is not there or not (yet) complete.
     pub fn read(data_directory: &Path) -> Option<Self> {
         Self::parse(&fs::read_to_string(data_directory.join("postmaster.pid")).ok()?)
+    }
+
+    /// Removes what a killed PostgreSQL left, so that the next one does not take a zombie or a
+    /// process with a recycled id for it. Only after a look has found no process of the directory.
+    ///
+    /// # Errors
+    /// [`ProcessError::File`] if it is there and cannot be removed.
+    pub fn remove(data_directory: &Path) -> Result<(), ProcessError> {
+        let path = data_directory.join("postmaster.pid");
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(ProcessError::file("remove", path)(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     fn parse(text: &str) -> Option<Self> {
