@@ -4,6 +4,7 @@
 //! `next`. Errors are [`Problem`]s (RFC 9457). Moments are RFC 3339 in UTC. New fields may appear
 //! at any time; readers ignore what they do not know.
 
+mod from_db;
 mod operation;
 mod plan;
 mod problem;

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod agent;
+mod api;
 #[cfg(test)]
 mod db;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! ports and in temporary directories, and gone when the test is.
 
 pub mod agent_server;
+pub mod api_server;
 pub mod control_database;
 pub mod postgres_server;
 pub mod redis_server;

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::Validate;
+use crate::queue::{QueueConfig, QueueError, RedisAddress, SentinelAddress};
 use crate::secret::Secret;
 
 /// Where Redis is. Either one server, or Sentinels and the name of the master they watch.
@@ -110,6 +111,29 @@ impl RedisOptions {
     }
 }
 
+impl RedisOptions {
+    /// The queue there, with its usual layout.
+    ///
+    /// # Errors
+    /// A sentence about what is missing, too much, or not an address.
+    pub fn queue_config(&self) -> Result<QueueConfig, String> {
+        let address = match self.target()? {
+            RedisTarget::Single(url) => RedisAddress::Single { url },
+            RedisTarget::Sentinel { sentinels, master } => {
+                RedisAddress::Sentinel(SentinelAddress {
+                    sentinels,
+                    master,
+                    username: self.username.clone(),
+                    password: self.password.clone(),
+                    sentinel_password: self.sentinel_password.clone(),
+                    database: 0,
+                })
+            }
+        };
+        QueueConfig::new(address).map_err(|error: QueueError| error.to_string())
+    }
+}
+
 fn single(url: &Secret) -> Result<RedisTarget, String> {
     let known = ["redis://", "rediss://", "unix://"];
     if known.iter().any(|scheme| url.expose().starts_with(scheme)) {
@@ -125,6 +149,6 @@ fn single(url: &Secret) -> Result<RedisTarget, String> {
 
 impl Validate for RedisOptions {
     fn problems(&self, problems: &mut Vec<String>) {
-        problems.extend(self.target().err());
+        problems.extend(self.queue_config().err());
     }
 }

@@ -85,12 +85,12 @@ pub async fn insert(executor: impl PgExecutor<'_>, new: &NewTransition<'_>) -> R
     Ok(())
 }
 
-/// The story of a resource, newest first, those before `before`: its own steps, and since it exists
-/// those of the participant and the server it is on, which it may share with others.
+/// The story of a resource, in the order it happened, those after `after`: its own steps, and since it
+/// exists those of the participant and the server it is on, which it may share with others.
 pub async fn list_of_resource(
     executor: impl PgExecutor<'_>,
     resource_id: ResourceId,
-    before: Option<i64>,
+    after: Option<i64>,
     limit: Limit,
 ) -> Result<Page<Transition, i64>, DbError> {
     let rows = sqlx::query_as!(
@@ -99,8 +99,8 @@ pub async fn list_of_resource(
         with own as (
             select *
             from transitions
-            where resource_id = $1 and ($2::bigint is null or id < $2)
-            order by id desc
+            where resource_id = $1 and ($2::bigint is null or id > $2)
+            order by id
             limit $3
         ),
         place as (
@@ -117,8 +117,8 @@ pub async fn list_of_resource(
                 from transitions
                 where subject_id = place.subject_id
                     and at >= place.created_at
-                    and ($2::bigint is null or id < $2)
-                order by id desc
+                    and ($2::bigint is null or id > $2)
+                order by id
                 limit $3
             ) as t
         )
@@ -126,11 +126,11 @@ pub async fn list_of_resource(
             from_state as "from!", event as "event!", to_state as "to!", why as "why!", detail,
             request_id as "request_id!", at as "at!"
         from (select * from own union select * from under_it) as story
-        order by id desc
+        order by id
         limit $3
         "#,
         resource_id.as_uuid(),
-        before,
+        after,
         limit.and_one()
     )
     .fetch_all(executor)
@@ -139,11 +139,11 @@ pub async fn list_of_resource(
     Ok(Page::of(rows, limit, |row| row.id))
 }
 
-/// The steps of one subject, newest first, those before `before`.
+/// The steps of one subject, in the order they happened, those after `after`.
 pub async fn list_of_subject(
     executor: impl PgExecutor<'_>,
     subject_id: Uuid,
-    before: Option<i64>,
+    after: Option<i64>,
     limit: Limit,
 ) -> Result<Page<Transition, i64>, DbError> {
     let rows = sqlx::query_as!(
@@ -152,12 +152,12 @@ pub async fn list_of_subject(
         select id, machine as "machine: MachineKind", subject_id, from_state as "from", event,
             to_state as "to", why, detail, request_id, at
         from transitions
-        where subject_id = $1 and ($2::bigint is null or id < $2)
-        order by id desc
+        where subject_id = $1 and ($2::bigint is null or id > $2)
+        order by id
         limit $3
         "#,
         subject_id,
-        before,
+        after,
         limit.and_one()
     )
     .fetch_all(executor)

@@ -67,8 +67,8 @@ async fn hot_queries_use_an_index() {
         format!(
             "select * from jobs where state = 'pending' and (kind, subject_id) > ('recover', {id}) order by kind, subject_id limit 10"
         ),
-        format!("select * from transitions where resource_id = {id} order by id desc limit 10"),
-        format!("select * from transitions where subject_id = {id} order by id desc limit 10"),
+        format!("select * from transitions where resource_id = {id} and id > 5 order by id limit 10"),
+        format!("select * from transitions where subject_id = {id} and id > 5 order by id limit 10"),
         format!(
             "select * from alerts where cleared_at is null and name = 'x' and subject_id = {id}"
         ),

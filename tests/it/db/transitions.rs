@@ -33,9 +33,9 @@ impl World {
         transitions::insert(self.pool(), &new).await.unwrap();
     }
 
-    async fn story(&self, id: ResourceId, before: Option<i64>, limit: u16) -> Vec<(i64, String)> {
+    async fn story(&self, id: ResourceId, after: Option<i64>, limit: u16) -> Vec<(i64, String)> {
         let limit = Limit::new(limit).unwrap();
-        let page = transitions::list_of_resource(self.pool(), id, before, limit)
+        let page = transitions::list_of_resource(self.pool(), id, after, limit)
             .await
             .unwrap();
         page.items
@@ -90,7 +90,7 @@ async fn a_story_has_what_happened_under_the_resource_since_it_exists() {
 
     let story = world.story(shop, None, 10).await;
     let events: Vec<&str> = story.iter().map(|(_, event)| event.as_str()).collect();
-    assert_eq!(events, ["died", "went away", "asked"]);
+    assert_eq!(events, ["asked", "went away", "died"]);
     assert_eq!(world.story(shop, None, 1).await, story[..1]);
     assert_eq!(world.story(shop, Some(story[0].0), 10).await, story[1..]);
 

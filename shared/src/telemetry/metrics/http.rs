@@ -9,6 +9,9 @@ pub const HTTP_REQUEST_SECONDS: &str = "ringmaster_http_request_seconds";
 /// Requests that were refused before they were looked at. Label: `reason`.
 pub const HTTP_REFUSED: &str = "ringmaster_http_refused_total";
 
+/// Wakes that did not reach the queue; the audit makes up for them.
+pub const HTTP_WAKES_FAILED: &str = "ringmaster_http_wakes_failed_total";
+
 fn refusals() -> Vec<&'static str> {
     vec!["rate_limit", "unauthorised", "too_large"]
 }
@@ -28,5 +31,10 @@ pub(super) const TABLE: &[Metric] = &[
         HTTP_REFUSED,
         "Requests that were refused before they were looked at.",
         &[closed("reason", refusals)],
+    ),
+    counts(
+        HTTP_WAKES_FAILED,
+        "Wakes that did not reach the queue; the audit makes up for them.",
+        &[],
     ),
 ];

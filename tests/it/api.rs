@@ -1,0 +1,14 @@
+//! The HTTP API over real HTTP, on a real PostgreSQL and a real Redis.
+
+mod bad_input;
+mod creates;
+mod limits;
+mod lists;
+mod openapi;
+mod operators;
+mod outages;
+mod requests;
+mod resources;
+mod routes_covered;
+mod tokens;
+mod world;
