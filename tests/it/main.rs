@@ -11,3 +11,5 @@ mod machines;
 mod process;
 #[cfg(test)]
 mod ring;
+#[cfg(test)]
+mod tidy;
