@@ -51,7 +51,7 @@ lint:
 prepare: packages tools
 	@scripts/prepare-queries
 	@$(CARGO) run --quiet --package shared --example render_machines
-	@RINGMASTER_WRITE_DOCUMENTS=1 $(CARGO) nextest run --package tests tidy::documents
+	@$(CARGO) run --quiet --package tests --example render_documents
 
 packages:
 	@scripts/install-packages

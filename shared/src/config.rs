@@ -16,13 +16,13 @@ mod database;
 mod documentation;
 mod encryption_key;
 mod log;
-mod redis;
+mod redis_options;
 
 pub use database::ControlDatabaseOptions;
 pub use documentation::render_markdown;
 pub use encryption_key::EncryptionKeyOptions;
 pub use log::LogOptions;
-pub use redis::{RedisOptions, RedisTarget};
+pub use redis_options::{RedisOptions, RedisTarget};
 
 /// Options that can be checked beyond the form of each single one.
 pub trait Validate {

@@ -12,3 +12,5 @@ mod machines;
 mod process;
 #[cfg(test)]
 mod ring;
+#[cfg(test)]
+mod tidy;

@@ -4,6 +4,7 @@
 pub mod agent_server;
 pub mod api_server;
 pub mod control_database;
+pub mod documents;
 pub mod postgres_server;
 pub mod redis_server;
 pub mod tcp_proxy;

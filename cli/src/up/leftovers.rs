@@ -62,24 +62,29 @@ fn processes() -> Result<Vec<u32>, Failure> {
         .collect())
 }
 
-/// Whether it is an agent that works below `servers`, or was told to.
+/// Whether it is an agent that works below `servers`, or was told to by an argument or a variable.
 fn is_agent_of(pid: u32, servers: &Path) -> bool {
-    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let mut arguments = arguments
-        .split(|byte| *byte == 0)
-        .map(String::from_utf8_lossy);
-    let is_agent = arguments.next().is_some_and(|program| {
-        Path::new(program.as_ref())
-            .file_name()
-            .is_some_and(|name| name == AGENT)
-    });
-    let works_there = || working_directory(pid).is_some_and(|path| path.starts_with(servers));
-    is_agent
-        && (works_there()
-            || arguments.any(|argument| {
-                let value = argument.rsplit('=').next().unwrap_or_default();
-                Path::new(value).starts_with(servers)
-            }))
+    let words = |file: &str| -> Vec<String> {
+        let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let words = bytes.split(|byte| *byte == 0);
+        words
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .collect()
+    };
+    let arguments = words("cmdline");
+    let program = arguments.first().map(Path::new).and_then(Path::file_name);
+    let told = |words: Vec<String>| {
+        words.iter().any(|word| {
+            let value = word
+                .split_once('=')
+                .map_or(word.as_str(), |(_, value)| value);
+            Path::new(value).starts_with(servers)
+        })
+    };
+    program.is_some_and(|name| name == AGENT)
+        && (working_directory(pid).is_some_and(|path| path.starts_with(servers))
+            || told(arguments)
+            || told(words("environ")))
 }
 
 /// Every directory below `servers` that a process works in.

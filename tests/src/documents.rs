@@ -1,0 +1,30 @@
+//! Documents that are rendered from code: kept in the repository for readers, checked by a test,
+//! written anew by `make prepare`.
+
+use clap::{Command, CommandFactory as _};
+
+/// Path from the root of the repository, and content, of each document.
+pub fn rendered() -> Vec<(&'static str, String)> {
+    vec![
+        (
+            "docs/configuration.md",
+            shared::config::render_markdown(&programs()),
+        ),
+        (
+            "docs/metrics.md",
+            shared::telemetry::metrics::render_markdown(),
+        ),
+    ]
+}
+
+/// Every program, with its options.
+fn programs() -> Vec<Command> {
+    let ringmaster = cli::arguments::Arguments::command();
+    let up = ringmaster
+        .find_subcommand("up")
+        .cloned()
+        .map(|up| up.name("ringmaster up"));
+    let mut programs = vec![agent::AgentOptions::command(), ringmaster];
+    programs.extend(up);
+    programs
+}
