@@ -3,6 +3,7 @@
 //! One file and one subcommand for each scenario; all write the same report ([`report`]). To add
 //! one: a module with a clap struct and `run(&options, &mut report)`, and a line in [`Scenario`].
 
+mod api;
 mod cpu;
 mod machine;
 mod progress;
@@ -29,6 +30,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Scenario {
+    /// Creates through the API, without a worker.
+    Api(api::Options),
     /// The queue and the worker loop, with turns that do nothing.
     Ring(ring::Options),
 }
@@ -36,6 +39,7 @@ enum Scenario {
 impl Scenario {
     const fn name(&self) -> &'static str {
         match self {
+            Self::Api(_) => "api",
             Self::Ring(_) => "ring",
         }
     }
@@ -46,6 +50,7 @@ async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let mut report = Report::new(cli.scenario.name());
     match &cli.scenario {
+        Scenario::Api(options) => api::run(options, &mut report).await?,
         Scenario::Ring(options) => ring::run(options, &mut report).await?,
     }
     report.print()?;

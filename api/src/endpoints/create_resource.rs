@@ -1,13 +1,14 @@
 //! `POST /v1/resources`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::Duration;
 use shared::db::idempotency::Key;
 use shared::db::resources::create::{CreateError, NewResource, create};
-use shared::domain::{InvalidName, JobKind, ResourceName, TokenScope};
+use shared::domain::{InvalidName, JobKind, ResourceName, ResourceState, TokenScope};
 use shared::http_api::{CreateResource, IDEMPOTENCY_KEY_HEADER, Operation, Problem, ProblemCode};
 use shared::ids::{OperationId, ResourceId};
+use shared::machine::{self, Machine as _};
 use shared::secret::Secret;
 use warp::Filter as _;
 use warp::reply::Response;
@@ -19,9 +20,6 @@ use crate::failure::Failure;
 use crate::routes::Routes;
 
 const PATH: &str = "/v1/resources";
-
-/// After this time in state creating an alert is raised.
-const CREATING_MAX: Duration = Duration::minutes(10);
 
 pub(crate) fn route(app: &Arc<App>) -> Routes {
     let app = Arc::clone(app);
@@ -73,7 +71,7 @@ async fn handle(app: &App, call: &mut Call) -> Result<Response, Failure> {
         operation_id: OperationId::new(),
         name: &name,
         plan: &wanted.plan,
-        deadline_at: now + CREATING_MAX,
+        deadline_at: now + creating_at_most(),
         token_id: bearer.id,
         key: call
             .header(IDEMPOTENCY_KEY_HEADER)?
@@ -85,6 +83,13 @@ async fn handle(app: &App, call: &mut Call) -> Result<Response, Failure> {
     app.wakes
         .wake_job(JobKind::Provision, created.operation.resource_id.into());
     Ok(answer::accepted(&Operation::from(created.operation)))
+}
+
+/// How long the state creating may last before it raises an alert.
+fn creating_at_most() -> Duration {
+    machine::resource::Resource::deadline(ResourceState::Creating)
+        .expect("each waiting state has a deadline")
+        .after
 }
 
 /// A name that can also be told from an id in a path.
