@@ -1,7 +1,7 @@
 //! A fleet for hours, in seconds: many turns at once, and everything that can go wrong going wrong.
 //!
-//! Everything comes from one seed. A failing seed is printed with its story; run it alone with
-//! `RINGMASTER_SEED` put into [`ONE_SEED`] below, or by the test filter and that constant.
+//! Everything comes from one seed. A failing seed is printed with its story; put it into
+//! [`ONE_SEED`] to run it alone.
 
 mod faults;
 
