@@ -5,5 +5,6 @@
 //! random; `crash` breaks it at every single step.
 
 mod crash;
+mod races;
 mod simulation;
 mod world;

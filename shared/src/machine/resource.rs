@@ -148,9 +148,11 @@ pub struct Attached {
     pub restart_asked_ago: Option<Duration>,
 }
 
-/// Where the endpoint stands: by the generation of the newest word to it, and whether it
-/// acknowledged that one. A word that was not acknowledged may still arrive, so only the
-/// acknowledgement of a higher one makes sure that it does nothing.
+/// Where the endpoint stands.
+///
+/// Known by the generation of the newest word to it, and whether it acknowledged that one. A word
+/// that was not acknowledged may still arrive: only the acknowledgement of a higher one makes sure
+/// that it does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EndpointView {
     /// It was never told anything, or it acknowledged its newest word, a withdrawal.

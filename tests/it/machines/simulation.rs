@@ -1,7 +1,7 @@
 //! A fleet for hours, in seconds: many turns at once, and everything that can go wrong going wrong.
 //!
-//! Everything comes from one seed. A failing seed is printed with its story; run it alone with
-//! `RINGMASTER_SEED` put into [`ONE_SEED`] below, or by the test filter and that constant.
+//! Everything comes from one seed. A failing seed is printed with its story; put it into
+//! [`ONE_SEED`] to run it alone.
 
 mod faults;
 
@@ -35,6 +35,7 @@ enum Next {
     Audit,
     Fault,
     Wish,
+    ChangeOfMind(Rid),
 }
 
 /// How large and how bad.
@@ -116,6 +117,7 @@ impl Simulation {
                 }
                 Next::Fault => self.fault(),
                 Next::Wish => self.wish(),
+                Next::ChangeOfMind(id) => self.world.destroy(id),
             }
             self.claim();
         }
@@ -195,7 +197,8 @@ impl Simulation {
         }
     }
 
-    /// Customers create what the scale says, and destroy a third of it, some of it at once.
+    /// Customers create what the scale says, some change their minds at once, and once all is made
+    /// one after the other leaves.
     fn wish(&mut self) {
         if self.world.now >= self.scale.storm {
             return;
@@ -206,8 +209,9 @@ impl Simulation {
                 let dedicated = self.world.dice.chance(300);
                 let id = self.world.create(dedicated);
                 self.wished += 1;
-                if self.world.dice.chance(60) {
-                    self.world.destroy(id);
+                if self.world.dice.chance(200) {
+                    let soon = self.world.dice.millis(0, 8_000);
+                    self.plan(soon, Next::ChangeOfMind(id));
                 }
             }
         } else if let Some(id) = self.one_to_destroy() {

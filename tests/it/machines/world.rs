@@ -108,7 +108,16 @@ impl World {
 
     /// The last lines of the story.
     pub(crate) fn told(&self) -> String {
-        self.story.iter().map(|line| format!("{line}\n")).collect()
+        self.story
+            .iter()
+            .flat_map(|line| {
+                [
+                    line.as_str(),
+                    "
+",
+                ]
+            })
+            .collect()
     }
 
     /// Fails the test with the story if something holds that must not.

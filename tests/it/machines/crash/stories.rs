@@ -77,7 +77,7 @@ pub(super) const STORIES: &[Story] = &[
                     with_server(world, |it| {
                         it.work_takes = Duration::from_mins(3);
                         it.kill_postgres();
-                    })
+                    });
                 },
                 |world, _| world.state_of(FIRST) != ResourceState::Available,
             ),
@@ -171,7 +171,7 @@ pub(super) const STORIES: &[Story] = &[
                 |world| {
                     with_server(world, |it| {
                         it.cut_off_until = LONG;
-                    })
+                    });
                 },
                 is(ResourceState::Unavailable),
             ),

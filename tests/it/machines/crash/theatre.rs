@@ -228,12 +228,7 @@ impl Play {
             instances: world.cloud.list().count(),
             databases: world.cloud.databases().len(),
             jobs: world.rows.jobs.iter().copied().collect(),
-            alerts: world
-                .alerts
-                .iter()
-                .copied()
-                .map(|(about, alert)| (about, alert))
-                .collect(),
+            alerts: world.alerts.iter().copied().collect(),
         }
     }
 }

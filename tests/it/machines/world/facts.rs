@@ -233,7 +233,7 @@ impl World {
             dedicated: row.dedicated,
             secrets_made: row.secrets,
             attached: self.attached(read),
-            endpoint: self.endpoint_view(read),
+            endpoint: Self::endpoint_view(read),
             seen: self.seen(read.id),
             disk: DiskView::Unknown,
         }
@@ -272,7 +272,7 @@ impl World {
         })
     }
 
-    fn endpoint_view(&self, read: &ResourceRead) -> EndpointView {
+    fn endpoint_view(read: &ResourceRead) -> EndpointView {
         let row = &read.resource.row;
         let wanted = read.server.as_ref().and_then(|server| server.row.address);
         let heard = row.endpoint_acknowledged == row.endpoint_generation;
@@ -287,7 +287,7 @@ impl World {
         let fresh = self
             .looks
             .get(&id)
-            .filter(|look| self.now - look.at < LOOK_IS_OLD);
+            .filter(|look| self.now.saturating_sub(look.at) < LOOK_IS_OLD);
         match fresh.map(|look| (look.answer, look.absent_in_a_row)) {
             None => Seen::Nothing,
             Some((Ok(start), _)) => Seen::Answers {

@@ -57,13 +57,8 @@ impl Queue {
     /// when the queue is rolled back.
     pub(crate) fn claim(&mut self, now: Duration, token: u64) -> Option<Claim> {
         let expired = self.by_expiry.first().filter(|(at, _)| *at <= now).copied();
-        let member = match (
-            expired,
-            self.by_due.first().filter(|(at, _)| *at <= now).copied(),
-        ) {
-            (Some((_, member)), _) | (None, Some((_, member))) => member,
-            (None, None) => return None,
-        };
+        let due = self.by_due.first().filter(|(at, _)| *at <= now).copied();
+        let (_, member) = expired.or(due)?;
         self.remove(member);
         let lease = Lease {
             token,

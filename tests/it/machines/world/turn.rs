@@ -182,7 +182,7 @@ impl World {
             self.rows.jobs.remove(&(kind, id));
         }
         Self::stage(&decided, || Read::Resource(Box::new(read)))
-            .unwrap_or(Stage::Settle(decided.rest(None)))
+            .unwrap_or_else(|| Stage::Settle(decided.rest()))
     }
 
     fn look_at_server(&mut self, id: super::rows::Sid, turn: &mut Turn) -> Stage {
@@ -283,11 +283,11 @@ impl Decided {
         }
     }
 
-    fn rest(&self, limit: Option<Duration>) -> Rest {
+    fn rest(&self) -> Rest {
         if self.done {
             Rest::Done
         } else {
-            Rest::Again(limit.map_or(self.come_back, |limit| limit.min(self.come_back)))
+            Rest::Again(self.come_back)
         }
     }
 }
