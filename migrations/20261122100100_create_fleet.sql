@@ -83,6 +83,7 @@ create table participants (
     generation bigint not null default 0,
     spec_digest text,
     incarnation bigint not null default 1,
+    restart_asked_at timestamptz,
     acknowledged_generation bigint not null default 0,
     prober_password bytea not null,
     prober_verifier bytea not null,
@@ -120,6 +121,7 @@ comment on column participants.postgres_major is 'Major version of PostgreSQL.';
 comment on column participants.generation is 'Number of the newest instruction, allocated before it is sent; 0 before the first.';
 comment on column participants.spec_digest is 'Digest of the newest instruction; null before the first.';
 comment on column participants.incarnation is 'Counts asked-for restarts; part of the spec, so that a larger number restarts PostgreSQL.';
+comment on column participants.restart_asked_at is 'Moment the last restart in place was asked for; null if none ever was.';
 comment on column participants.acknowledged_generation is 'Highest generation whose spec the agent said to hold in full.';
 comment on column participants.prober_password is 'Password of our own role there, encrypted.';
 comment on column participants.prober_verifier is 'SCRAM verifier of that password, encrypted; stored so that the spec is stable.';
@@ -147,6 +149,8 @@ create table resources (
     endpoint_host text,
     endpoint_port integer,
     endpoint_generation bigint not null default 0,
+    endpoint_acknowledged_generation bigint not null default 0,
+    endpoint_upstream text,
     problem text,
     request_id uuid not null,
     created_at timestamptz not null,
@@ -158,7 +162,13 @@ create table resources (
         )
     ),
     constraint secret_whole_or_absent check ((password is null) = (verifier is null)),
-    constraint endpoint_whole_or_absent check ((endpoint_host is null) = (endpoint_port is null)),
+    constraint endpoint_acknowledged_was_told check (
+        endpoint_acknowledged_generation <= endpoint_generation
+    ),
+    constraint endpoint_whole_or_absent check (
+        (endpoint_host is null) = (endpoint_port is null)
+        and (endpoint_host is null) = (endpoint_upstream is null)
+    ),
     constraint attached_unless_new_or_gone check (
         state in ('creating', 'deprovisioning', 'deprovisioned') or participant_id is not null
     ),
@@ -195,6 +205,8 @@ comment on column resources.instructed_generation is 'Generation of the particip
 comment on column resources.endpoint_host is 'Host in the URL.';
 comment on column resources.endpoint_port is 'Port in the URL.';
 comment on column resources.endpoint_generation is 'Number of the newest word to the endpoint.';
+comment on column resources.endpoint_acknowledged_generation is 'Number of the newest word that the endpoint acknowledged.';
+comment on column resources.endpoint_upstream is 'Address of the participant that the endpoint acknowledged to point at, as host:port.';
 comment on column resources.problem is 'Why it is not well, for people; null when it is.';
 comment on column resources.request_id is 'Request that made it or last changed its intent.';
 comment on column resources.created_at is 'Moment the row was made.';

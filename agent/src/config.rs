@@ -43,6 +43,11 @@ pub struct AgentOptions {
     #[arg(long, env = "RINGMASTER_AGENT_DIE_WITH_AGENT")]
     pub die_with_agent: bool,
 
+    /// Ends this agent when the process with this id ends, as if by SIGTERM: for a whole system
+    /// that runs on one computer and ends together.
+    #[arg(long, env = "RINGMASTER_AGENT_DIE_WITH_PID", value_name = "PID")]
+    pub die_with_pid: Option<u32>,
+
     /// Further directories to look for PostgreSQL in, separated by commas, before the places of
     /// the distribution: directories of programs, or with `bin`, `native/bin` or `<major>/bin`
     /// below.

@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use shared::clock::SystemClock;
+use shared::process::RunningProcess;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -70,6 +71,19 @@ fn complain(error: &anyhow::Error) {
     eprintln!("ringmaster-agent: {error:#}");
 }
 
+/// Waits for the end of process `pid`, which may have come already; for ever without one.
+async fn until_ended(pid: Option<u32>) {
+    let Some(pid) = pid else {
+        return std::future::pending().await;
+    };
+    if let Ok(process) = RunningProcess::open(pid)
+        && let Err(error) = process.ended().await
+    {
+        tracing::error!(%error, "failed to watch the process we live for");
+        std::future::pending::<()>().await;
+    }
+}
+
 fn run(options: AgentOptions) -> anyhow::Result<()> {
     shared::telemetry::init_logging("agent", &options.log.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -87,11 +101,17 @@ fn run(options: AgentOptions) -> anyhow::Result<()> {
                 _ = interrupt.recv() => {}
             }
         };
+        let supervisor_ended = until_ended(options.die_with_pid);
         let serving = agent::serve(options, Arc::new(SystemClock), stop.clone());
         tokio::pin!(serving);
         tokio::select! {
             outcome = &mut serving => outcome,
             () = stopped_by_signal => {
+                stop.cancel();
+                serving.await
+            }
+            () = supervisor_ended => {
+                tracing::warn!("the process we live for has ended");
                 stop.cancel();
                 serving.await
             }

@@ -31,6 +31,9 @@ pub const REQUEST_ID_HEADER: &str = "x-request-id";
 /// may use the reserved connections that are left when a customer has filled all others.
 pub const PROBER_ROLE: &str = "ringmaster";
 
+/// PostgreSQL's data directory, below the directory of a server that belongs to its agent.
+pub const DATA_DIRECTORY: &str = "data";
+
 /// What a server shall run: complete, never a difference to an earlier spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -28,3 +28,4 @@ pub mod transitions;
 pub use connect::{ConnectOptions, connect, migrate};
 pub use error::{DbError, affect_one};
 pub use page::{Limit, Page};
+pub mod fleet;

@@ -92,16 +92,15 @@ impl CertificateAuthority {
     /// [`PkiError::ForeignCertificate`] if that one was not issued by this authority.
     pub fn renew_for_server(
         &self,
-        current_pem: &str,
+        current: &CertificateFacts,
         server: ServerId,
         addresses: &[IpAddr],
         clock: &dyn Clock,
     ) -> Result<String, PkiError> {
-        let facts = CertificateFacts::read(current_pem)?;
-        if !facts.is_issued_by(&self.certificate_pem)? {
+        if !current.is_issued_by(&self.certificate_pem)? {
             return Err(PkiError::ForeignCertificate);
         }
-        let key = SubjectPublicKeyInfo::from_der(&facts.public_key_der())?;
+        let key = SubjectPublicKeyInfo::from_der(&current.public_key_der())?;
         let params = server_params(server, addresses, clock)?;
         Ok(params.signed_by(&key, &self.issuer)?.pem())
     }

@@ -218,12 +218,11 @@ async fn a_certificate_is_renewed_for_the_same_key_without_a_restart() -> anyhow
     assert_eq!(current.not_after(), before.certificate_not_after);
 
     let later = ManualClock::starting_at(SystemClock.now() + TimeDelta::minutes(30));
-    let pem = std::fs::read_to_string(server.file("certificate.pem"))?;
     let addresses = [server.address.address.ip()];
     let renewed =
         server
             .authority
-            .renew_for_server(&pem, server.address.server, &addresses, &later)?;
+            .renew_for_server(&current, server.address.server, &addresses, &later)?;
     let not_after = CertificateFacts::read(&renewed)?.not_after();
     server
         .client

@@ -47,8 +47,9 @@ fn a_renewed_certificate_is_for_the_same_key() {
     let server = ServerId::new();
     let identity = authority.issue_for_server(server, &[], &clock).unwrap();
     clock.advance(TimeDelta::hours(30));
+    let current = CertificateFacts::read(&identity.certificate_pem).unwrap();
     let renewed = authority
-        .renew_for_server(&identity.certificate_pem, server, &[], &clock)
+        .renew_for_server(&current, server, &[], &clock)
         .unwrap();
     let facts = CertificateFacts::read(&renewed).unwrap();
     assert_eq!(facts.not_after(), clock.now() + LIFETIME);
@@ -62,7 +63,8 @@ fn a_renewed_certificate_is_for_the_same_key() {
 
     let stranger = CertificateAuthority::generate(&clock).unwrap();
     let foreign = stranger.issue_for_server(server, &[], &clock).unwrap();
-    let refused = authority.renew_for_server(&foreign.certificate_pem, server, &[], &clock);
+    let facts = CertificateFacts::read(&foreign.certificate_pem).unwrap();
+    let refused = authority.renew_for_server(&facts, server, &[], &clock);
     assert!(matches!(refused, Err(PkiError::ForeignCertificate)));
     let refused = hot.replace(&with(foreign.certificate_pem));
     assert!(matches!(refused, Err(PkiError::KeyMismatch)), "{refused:?}");

@@ -1,0 +1,79 @@
+//! What the turns of workers load and record: servers, participants and resources together.
+//!
+//! Every write compares and sets the version of the row it changes and answers a [`Recorded`]:
+//! a writer that was overtaken changes nothing. A change of state and its transition are one
+//! statement, so that neither is ever seen without the other.
+
+mod alerts;
+mod participants;
+mod placement;
+mod resources;
+mod ring;
+mod servers;
+
+pub use alerts::{AlertSubject, settle_alert};
+pub use participants::{
+    Instruction, ParticipantRow, acknowledge, move_participant, participant_on, record_instruction,
+    request_restart,
+};
+pub use placement::{NewPlacement, Placed, place};
+pub use resources::{
+    Base, Credential, DatabaseWish, Finish, ResourceRow, allocate_route, databases_wanted, forget,
+    load_resources, move_resource, record_route, record_secret, resources_waiting_on, withdraw,
+};
+pub use ring::{resources_alive, servers_alive};
+pub use servers::{ServerRow, load_server, move_server, record_contact, request_server_end};
+
+use chrono::{DateTime, Utc};
+
+use crate::ids::RequestId;
+
+/// Whether a compare-and-set found the version it expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a writer that was overtaken must stop and load again"]
+pub enum Recorded {
+    /// Written.
+    Yes,
+    /// Somebody else wrote first; nothing was changed.
+    Overtaken,
+}
+
+impl Recorded {
+    /// Whether nothing was changed.
+    pub fn is_overtaken(self) -> bool {
+        self == Self::Overtaken
+    }
+
+    fn of(rows: u64) -> Self {
+        if rows == 1 {
+            Self::Yes
+        } else {
+            Self::Overtaken
+        }
+    }
+}
+
+/// A step of a state machine, ready to be recorded.
+#[derive(Debug, Clone)]
+pub struct Move<S> {
+    /// Version of the row that the decision was made from.
+    pub version: i64,
+    /// State it was made in.
+    pub from: S,
+    /// What was seen.
+    pub event: &'static str,
+    /// State that follows.
+    pub to: S,
+    /// The reason in the machine's table.
+    pub why: &'static str,
+    /// What was special this time.
+    pub detail: Option<String>,
+    /// Why it is not well now, for people; null when it is.
+    pub problem: Option<String>,
+    /// Moment after which the new state raises an alert.
+    pub deadline_at: Option<DateTime<Utc>>,
+    /// Request it belongs to.
+    pub request_id: RequestId,
+    /// Moment of recording.
+    pub at: DateTime<Utc>,
+}

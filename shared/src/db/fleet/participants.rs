@@ -1,0 +1,275 @@
+//! Rows of PostgreSQL instances.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
+
+use super::{Move, Recorded};
+use crate::db::DbError;
+use crate::domain::ParticipantState;
+use crate::ids::{ParticipantId, RequestId, ResourceId, ServerId};
+
+/// A PostgreSQL instance, as the control database knows it.
+#[derive(Debug, Clone)]
+pub struct ParticipantRow {
+    /// Id of the participant.
+    pub id: ParticipantId,
+    /// Server it runs on.
+    pub server_id: ServerId,
+    /// Where it is in its life.
+    pub state: ParticipantState,
+    /// Moment it entered this state.
+    pub state_since: DateTime<Utc>,
+    /// Moment after which this state raises an alert.
+    pub deadline_at: Option<DateTime<Utc>>,
+    /// Moment somebody decided that it shall go.
+    pub destroy_requested_at: Option<DateTime<Utc>>,
+    /// Major version of PostgreSQL.
+    pub postgres_major: u16,
+    /// Number of the newest instruction; 0 before the first.
+    pub generation: u64,
+    /// Digest of the newest instruction.
+    pub spec_digest: Option<String>,
+    /// Counts asked-for restarts.
+    pub incarnation: u64,
+    /// Highest generation whose spec the agent said to hold in full.
+    pub acknowledged_generation: u64,
+    /// Password of our own role, encrypted.
+    pub prober_password: Vec<u8>,
+    /// Its verifier, encrypted.
+    pub prober_verifier: Vec<u8>,
+    /// How often PostgreSQL ended without being told to, as last recorded.
+    pub crashes: u64,
+    /// Name of the open alert about it.
+    pub open_alert: Option<String>,
+    /// Request that made it.
+    pub request_id: RequestId,
+    /// Version of the row.
+    pub version: i64,
+}
+
+/// The newest participant on server `id`; null if it never had one.
+pub async fn participant_on(
+    ex: impl PgExecutor<'_>,
+    server: ServerId,
+) -> Result<Option<ParticipantRow>, DbError> {
+    let row = sqlx::query!(
+        r#"
+        select
+            id as "id: ParticipantId",
+            server_id as "server_id: ServerId",
+            state as "state: ParticipantState",
+            state_since,
+            deadline_at,
+            destroy_requested_at,
+            postgres_major,
+            generation,
+            spec_digest,
+            incarnation,
+            acknowledged_generation,
+            prober_password,
+            prober_verifier,
+            crashes,
+            (
+                select alerts.name from alerts
+                where alerts.subject_id = participants.id and alerts.cleared_at is null
+                limit 1
+            ) as open_alert,
+            request_id as "request_id: RequestId",
+            version
+        from participants
+        where server_id = $1
+        order by (state <> 'removed') desc, id desc
+        limit 1
+        "#,
+        server.as_uuid(),
+    )
+    .fetch_optional(ex)
+    .await
+    .map_err(DbError::during("load the participant of a server"))?;
+    Ok(row.map(|row| ParticipantRow {
+        id: row.id,
+        server_id: row.server_id,
+        state: row.state,
+        state_since: row.state_since,
+        deadline_at: row.deadline_at,
+        destroy_requested_at: row.destroy_requested_at,
+        postgres_major: u16::try_from(row.postgres_major).unwrap_or(0),
+        generation: row.generation.unsigned_abs(),
+        spec_digest: row.spec_digest,
+        incarnation: row.incarnation.unsigned_abs(),
+        acknowledged_generation: row.acknowledged_generation.unsigned_abs(),
+        prober_password: row.prober_password,
+        prober_verifier: row.prober_verifier,
+        crashes: row.crashes.unsigned_abs(),
+        open_alert: row.open_alert,
+        request_id: row.request_id,
+        version: row.version,
+    }))
+}
+
+/// Records a step of the participant machine, and the agent's count of crashes with it.
+pub async fn move_participant(
+    ex: impl PgExecutor<'_>,
+    id: ParticipantId,
+    step: &Move<ParticipantState>,
+    crashes: Option<u64>,
+) -> Result<Recorded, DbError> {
+    let done = sqlx::query!(
+        r#"
+        with moved as (
+            update participants
+            set
+                state = $4,
+                state_since = case when state = $4 then state_since else $9 end,
+                deadline_at = case when state = $4 then deadline_at else $10 end,
+                problem = $11,
+                crashes = coalesce($12, crashes),
+                version = version + 1
+            where id = $1 and version = $2 and state = $3
+            returning id
+        )
+        insert into transitions (
+            machine, subject_id, resource_id, from_state, event, to_state, why, detail,
+            request_id, at
+        )
+        select
+            'participant',
+            moved.id,
+            (
+                select resources.id
+                from resources
+                join plans on plans.name = resources.plan and plans.dedicated
+                where resources.participant_id = moved.id
+                limit 1
+            ),
+            $3, $5, $4, $6, $7, $8, $9
+        from moved
+        "#,
+        id.as_uuid(),
+        step.version,
+        step.from.as_str(),
+        step.to.as_str(),
+        step.event,
+        step.why,
+        step.detail,
+        step.request_id.as_uuid(),
+        step.at,
+        step.deadline_at,
+        step.problem,
+        crashes.and_then(|crashes| i64::try_from(crashes).ok()),
+    )
+    .execute(ex)
+    .await
+    .map_err(DbError::during("record a step of a participant"))?;
+    Ok(Recorded::of(done.rows_affected()))
+}
+
+/// A spec that is about to be sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Instruction<'a> {
+    /// Its number: one more than the newest.
+    pub generation: u64,
+    /// Its digest.
+    pub digest: &'a str,
+    /// Resources whose database it says to exist.
+    pub wanted: &'a [ResourceId],
+    /// Resources whose database it says not to exist.
+    pub absent: &'a [ResourceId],
+}
+
+/// Allocates the generation of `instruction`, before it is sent.
+///
+/// The participant's generation must still be the one below. Every attached resource that the spec
+/// is the first to cover – as wanted or as absent, and still meant so – learns the generation.
+pub async fn record_instruction(
+    ex: impl PgExecutor<'_>,
+    (id, version): (ParticipantId, i64),
+    instruction: &Instruction<'_>,
+) -> Result<Recorded, DbError> {
+    let generation = i64::try_from(instruction.generation).unwrap_or(i64::MAX);
+    let uuids = |ids: &[ResourceId]| ids.iter().map(|id| id.as_uuid()).collect::<Vec<_>>();
+    let done = sqlx::query!(
+        r#"
+        with instructed as (
+            update participants
+            set generation = $3::bigint, spec_digest = $4, version = version + 1
+            where id = $1 and version = $2 and generation = $3::bigint - 1
+            returning id
+        ),
+        covered as (
+            update resources
+            set instructed_generation = $3::bigint
+            from instructed
+            where
+                resources.participant_id = instructed.id
+                and resources.instructed_generation is null
+                and (
+                    (resources.id = any($5) and resources.state <> 'deprovisioning')
+                    or (resources.id = any($6) and resources.state = 'deprovisioning')
+                )
+            returning 1
+        )
+        select count(*) as "count!" from instructed
+        "#,
+        id.as_uuid(),
+        version,
+        generation,
+        instruction.digest,
+        &uuids(instruction.wanted),
+        &uuids(instruction.absent),
+    )
+    .fetch_one(ex)
+    .await
+    .map_err(DbError::during("allocate a generation"))?;
+    Ok(Recorded::of(done.count.unsigned_abs()))
+}
+
+/// Records that the agent holds the spec of `generation` in full.
+pub async fn acknowledge(
+    ex: impl PgExecutor<'_>,
+    (id, version): (ParticipantId, i64),
+    generation: u64,
+    system_identifier: Option<&str>,
+) -> Result<Recorded, DbError> {
+    let done = sqlx::query!(
+        r#"
+        update participants
+        set
+            acknowledged_generation = $3,
+            system_identifier = coalesce($4, system_identifier),
+            version = version + 1
+        where id = $1 and version = $2 and generation >= $3
+        "#,
+        id.as_uuid(),
+        version,
+        i64::try_from(generation).unwrap_or(i64::MAX),
+        system_identifier,
+    )
+    .execute(ex)
+    .await
+    .map_err(DbError::during("record an acknowledgement"))?;
+    Ok(Recorded::of(done.rows_affected()))
+}
+
+/// Asks for one restart of PostgreSQL, unless one asked for since `incarnation` is still to come.
+pub async fn request_restart(
+    ex: impl PgExecutor<'_>,
+    id: ParticipantId,
+    incarnation: u64,
+    at: DateTime<Utc>,
+) -> Result<Recorded, DbError> {
+    let done = sqlx::query!(
+        r#"
+        update participants
+        set incarnation = incarnation + 1, restart_asked_at = $3, version = version + 1
+        where id = $1 and incarnation = $2
+        "#,
+        id.as_uuid(),
+        i64::try_from(incarnation).unwrap_or(i64::MAX),
+        at,
+    )
+    .execute(ex)
+    .await
+    .map_err(DbError::during("ask for a restart"))?;
+    Ok(Recorded::of(done.rows_affected()))
+}

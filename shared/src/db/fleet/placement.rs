@@ -1,0 +1,182 @@
+//! Where a new resource goes: a server of its own, or a shared one with room.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::Recorded;
+use crate::db::DbError;
+use crate::ids::{ParticipantId, RequestId, ResourceId, ServerId, TimelineId};
+
+/// Everything a new server and participant are made of, in case one is needed.
+#[derive(Debug, Clone)]
+pub struct NewPlacement {
+    /// Who runs the machine.
+    pub provider: String,
+    /// Id for the server.
+    pub server: ServerId,
+    /// Id for the participant.
+    pub participant: ParticipantId,
+    /// Id for the timeline.
+    pub timeline: TimelineId,
+    /// Major version of PostgreSQL.
+    pub postgres_major: u16,
+    /// Password of our role there, encrypted for the participant.
+    pub prober_password: Vec<u8>,
+    /// Its verifier, encrypted.
+    pub prober_verifier: Vec<u8>,
+    /// Request it belongs to.
+    pub request_id: RequestId,
+    /// Now.
+    pub at: DateTime<Utc>,
+    /// Moment after which the first states raise an alert.
+    pub deadline_at: DateTime<Utc>,
+}
+
+/// Where a resource was placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// The server, new or not.
+    pub server: ServerId,
+    /// Whether the version was still the expected one; if not, nothing was changed.
+    pub recorded: Recorded,
+}
+
+/// Attaches resource `id` to a participant.
+///
+/// That is a shared one of its plan with room, or a new one made from `new`. An attachment to a
+/// participant that will never serve is replaced. The caller owns the transaction, and rolls it
+/// back when it was overtaken.
+///
+/// Placements of one plan take turns (an advisory lock until the end of the transaction), so that
+/// many creates at once fill one shared server after the other.
+pub async fn place(
+    conn: &mut PgConnection,
+    (id, version): (ResourceId, i64),
+    new: &NewPlacement,
+) -> Result<Placed, DbError> {
+    let plan = sqlx::query!(
+        r#"
+        select plans.name, plans.dedicated, plans.databases_per_server
+        from resources
+        join plans on plans.name = resources.plan
+        where resources.id = $1
+        "#,
+        id.as_uuid(),
+    )
+    .fetch_one(&mut *conn)
+    .await
+    .map_err(DbError::during("place a resource"))?;
+    let room = if plan.dedicated {
+        None
+    } else {
+        lock_plan(conn, &plan.name).await?;
+        shared_participant_with_room(conn, &plan.name, plan.databases_per_server).await?
+    };
+    let (server, participant) = match room {
+        Some(found) => found,
+        None => (create(conn, &plan.name, new).await?, new.participant),
+    };
+    let attached = sqlx::query!(
+        r#"
+        update resources
+        set participant_id = $3, instructed_generation = null, version = version + 1
+        where id = $1 and version = $2 and state = 'creating'
+        "#,
+        id.as_uuid(),
+        version,
+        participant.as_uuid(),
+    )
+    .execute(conn)
+    .await
+    .map_err(DbError::during("place a resource"))?;
+    Ok(Placed {
+        server,
+        recorded: Recorded::of(attached.rows_affected()),
+    })
+}
+
+async fn lock_plan(conn: &mut PgConnection, plan: &str) -> Result<(), DbError> {
+    sqlx::query!(
+        "select pg_advisory_xact_lock(hashtext('placement of ' || $1))",
+        plan
+    )
+    .execute(conn)
+    .await
+    .map_err(DbError::during("place a resource"))?;
+    Ok(())
+}
+
+async fn shared_participant_with_room(
+    conn: &mut PgConnection,
+    plan: &str,
+    databases_per_server: i32,
+) -> Result<Option<(ServerId, ParticipantId)>, DbError> {
+    let found = sqlx::query!(
+        r#"
+        select
+            servers.id as "server: ServerId",
+            participants.id as "participant: ParticipantId"
+        from servers
+        join participants on participants.server_id = servers.id
+        where
+            servers.plan = $1
+            and servers.state in ('requested', 'booting', 'ready')
+            and servers.destroy_requested_at is null
+            and participants.state in ('planned', 'creating', 'serving')
+            and participants.destroy_requested_at is null
+            and (
+                select count(*) from resources where resources.participant_id = participants.id
+            ) < $2
+        order by servers.id
+        limit 1
+        "#,
+        plan,
+        i64::from(databases_per_server),
+    )
+    .fetch_optional(conn)
+    .await
+    .map_err(DbError::during("place a resource"))?;
+    Ok(found.map(|found| (found.server, found.participant)))
+}
+
+async fn create(
+    conn: &mut PgConnection,
+    plan: &str,
+    new: &NewPlacement,
+) -> Result<ServerId, DbError> {
+    sqlx::query!(
+        r#"
+        with timeline as (
+            insert into timelines (id, created_at) values ($3, $8) returning id
+        ),
+        server as (
+            insert into servers (
+                id, provider, plan, state, state_since, deadline_at, request_id, created_at
+            )
+            values ($1, $4, $5, 'requested', $8, $9, $7, $8)
+            returning id
+        )
+        insert into participants (
+            id, timeline_id, server_id, role, state, state_since, deadline_at, postgres_major,
+            prober_password, prober_verifier, request_id, created_at
+        )
+        select $2, timeline.id, server.id, 'leader', 'planned', $8, $9, $6, $10, $11, $7, $8
+        from timeline, server
+        "#,
+        new.server.as_uuid(),
+        new.participant.as_uuid(),
+        new.timeline.as_uuid(),
+        new.provider,
+        plan,
+        i32::from(new.postgres_major),
+        new.request_id.as_uuid(),
+        new.at,
+        new.deadline_at,
+        new.prober_password,
+        new.prober_verifier,
+    )
+    .execute(conn)
+    .await
+    .map_err(DbError::during("place a resource"))?;
+    Ok(new.server)
+}
