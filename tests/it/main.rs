@@ -5,6 +5,7 @@ mod agent;
 mod api;
 #[cfg(test)]
 mod db;
+mod fleet;
 #[cfg(test)]
 mod lua;
 #[cfg(test)]

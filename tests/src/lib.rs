@@ -8,3 +8,4 @@ pub mod documents;
 pub mod postgres_server;
 pub mod redis_server;
 pub mod tcp_proxy;
+pub mod world;

@@ -60,7 +60,7 @@ pub(super) fn worker(
             "RINGMASTER_AGENT_BINARY",
             sibling(AGENT)?.display().to_string(),
         ),
-        ("RINGMASTER_DIE_WITH_PARENT", "true".to_owned()),
+        ("RINGMASTER_SUPERVISOR_PID", std::process::id().to_string()),
         ("RINGMASTER_METRICS_LISTEN", address.to_string()),
     ]);
     Child::new(

@@ -1,0 +1,55 @@
+//! From the wish to the end.
+
+use shared::domain::ResourceState;
+use sqlx::Executor as _;
+use tests::world::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standard_database_is_made_used_and_removed() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let id = world.create("shop", "standard").await?;
+    let row = world.until(id, ResourceState::Available).await?;
+    let mut customer = world.connect(id).await?;
+    customer
+        .execute("create table orders (id int primary key); insert into orders values (1)")
+        .await?;
+    let server = row
+        .base
+        .map(|base| base.server)
+        .expect("an available resource is attached");
+
+    world.destroy(id).await?;
+    world.until(id, ResourceState::Deprovisioned).await?;
+    assert!(!world.data_directory(server).exists(), "its data is gone");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hobby_databases_share_a_server_and_not_each_other() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let first = world.create("first", "hobby").await?;
+    let second = world.create("second", "hobby").await?;
+    let one = world.until(first, ResourceState::Available).await?;
+    let other = world.until(second, ResourceState::Available).await?;
+    let server = |row: &shared::db::fleet::ResourceRow| row.base.as_ref().map(|base| base.server);
+    assert_eq!(server(&one), server(&other), "they share a server");
+    world.connect(first).await?;
+    world.connect(second).await?;
+
+    let foreign = world
+        .url(first)
+        .await?
+        .expose()
+        .replace(&one.database_name, &other.database_name);
+    let foreign = foreign.replacen(&other.database_name, &one.role_name, 1);
+    let refused = <sqlx::PgConnection as sqlx::Connection>::connect(&foreign).await;
+    assert!(
+        refused.is_err(),
+        "a customer does not get into the database of a neighbour"
+    );
+
+    world.destroy(first).await?;
+    world.until(first, ResourceState::Deprovisioned).await?;
+    world.connect(second).await?;
+    Ok(())
+}

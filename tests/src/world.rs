@@ -1,0 +1,358 @@
+//! A whole control plane for one test: control database, Redis, workers and agents as processes,
+//! and real PostgreSQL. All of it is gone when the test is.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use shared::agent_api::DATA_DIRECTORY;
+use shared::clock::{Clock as _, SystemClock};
+use shared::db::fleet::{ResourceRow, load_resources};
+use shared::db::resources::create::{NewResource, create};
+use shared::db::resources::destroy::{DestroyRequest, request_destroy};
+use shared::domain::{DatabaseUrl, ResourceName, ResourceState, TokenScope};
+use shared::ids::{OperationId, RequestId, ResourceId, ServerId, TokenId};
+use shared::process::{
+    Account, DeathSignal, HARD_END, Launched, Lifetime, Program, RunningProcess, Signal, free_port,
+    processes_in, tail_of,
+};
+use shared::queue::{Member, MemberKind, Queue, QueueConfig, Ring};
+use shared::secret::{Secret, Vault};
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::{Instant, sleep};
+
+use crate::control_database::ControlDatabase;
+use crate::redis_server::RedisServer;
+
+/// Longest wait for anything: a test fails only when something is really stuck.
+pub const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Time between two looks while waiting.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The control plane and its fleet.
+pub struct World {
+    /// The control database.
+    pub database: ControlDatabase,
+    /// Redis.
+    pub redis: RedisServer,
+    /// The queue in it.
+    pub queue: Queue,
+    /// Opens stored secrets.
+    pub vault: Vault,
+    token: TokenId,
+    directory: PathBuf,
+    workers: Vec<Launched>,
+}
+
+impl World {
+    /// Control database and Redis, and no worker yet.
+    pub async fn without_workers() -> anyhow::Result<Self> {
+        let (database, redis) = tokio::try_join!(ControlDatabase::start(), RedisServer::start())?;
+        let directory = tempfile::Builder::new()
+            .prefix("ringmaster-world-")
+            .tempdir()?
+            .keep();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
+        let key = Vault::random_key();
+        fs::write(directory.join("key"), key.expose())?;
+        fs::set_permissions(directory.join("key"), fs::Permissions::from_mode(0o600))?;
+        let (token, _) = database.token(TokenScope::Admin, SystemClock.now()).await?;
+        Ok(Self {
+            queue: Queue::connect(QueueConfig::single(redis.url())?).await?,
+            vault: Vault::from_base64(&key)?,
+            database,
+            redis,
+            token,
+            directory,
+            workers: Vec::new(),
+        })
+    }
+
+    /// The same with one worker.
+    pub async fn start() -> anyhow::Result<Self> {
+        let mut world = Self::without_workers().await?;
+        world.start_worker(&[]).await?;
+        Ok(world)
+    }
+
+    /// Starts one more worker, with these variables in its environment beside the usual ones.
+    pub async fn start_worker(&mut self, variables: &[(&str, &str)]) -> anyhow::Result<usize> {
+        let built = std::env::current_exe()?;
+        let built = built
+            .parent()
+            .and_then(Path::parent)
+            .context("find what was built")?;
+        let number = self.workers.len();
+        let mut program = Program::new(built.join("worker_under_test"), &Account::current())
+            .env("RINGMASTER_DATABASE_URL", self.database.url().expose())
+            .env("RINGMASTER_REDIS_URL", self.redis.url())
+            .env("RINGMASTER_ENCRYPTION_KEY_FILE", self.directory.join("key"))
+            .env("RINGMASTER_LOCAL_ROOT", self.servers())
+            .env("RINGMASTER_AGENT_BINARY", built.join("agent_under_test"))
+            .env("RINGMASTER_SUPERVISOR_PID", std::process::id().to_string())
+            .env("RINGMASTER_LOG", "info,workers=debug");
+        for (name, value) in variables {
+            program = program.env(name, value);
+        }
+        let log = self.directory.join(format!("worker-{number}.log"));
+        let lifetime = Lifetime::DiesWithUs(DeathSignal::Kill);
+        self.workers.push(program.launch(lifetime, &log).await?);
+        Ok(number)
+    }
+
+    /// A worker, to send signals to.
+    pub fn worker(&self, number: usize) -> &RunningProcess {
+        self.workers[number].process()
+    }
+
+    /// Kills a worker and waits until it is gone.
+    pub async fn kill_worker(&mut self, number: usize) -> anyhow::Result<()> {
+        self.workers[number].process().signal(Signal::KILL)?;
+        self.workers[number].wait().await?;
+        Ok(())
+    }
+
+    /// Directory of all servers.
+    pub fn servers(&self) -> PathBuf {
+        self.directory.join("servers")
+    }
+
+    /// Asks for a resource, as the API does, without waking anybody.
+    pub async fn intend(&self, name: &str, plan: &str) -> anyhow::Result<ResourceId> {
+        let (id, name): (_, ResourceName) = (ResourceId::new(), name.parse()?);
+        let now = SystemClock.now();
+        let new = NewResource {
+            id,
+            operation_id: OperationId::new(),
+            name: &name,
+            plan,
+            deadline_at: now + chrono::TimeDelta::minutes(10),
+            token_id: self.token,
+            key: None,
+            request_id: RequestId::new(),
+            now,
+        };
+        create(&self.database.pool, &new).await?;
+        Ok(id)
+    }
+
+    /// Asks for a resource and wakes its job, as the API does.
+    pub async fn create(&self, name: &str, plan: &str) -> anyhow::Result<ResourceId> {
+        let id = self.intend(name, plan).await?;
+        let member = Member {
+            kind: MemberKind::Provision,
+            id: id.as_uuid(),
+        };
+        self.queue.wake(Ring::Jobs, member).await?;
+        let member = Member {
+            kind: MemberKind::Resource,
+            id: id.as_uuid(),
+        };
+        self.queue.wake(Ring::Ring, member).await?;
+        Ok(id)
+    }
+
+    /// Asks for the end of a resource and wakes its job.
+    pub async fn destroy(&self, id: ResourceId) -> anyhow::Result<()> {
+        let request = DestroyRequest {
+            resource_id: id,
+            operation_id: OperationId::new(),
+            token_id: self.token,
+            request_id: RequestId::new(),
+            now: SystemClock.now(),
+        };
+        let mut transaction = self.database.pool.begin().await?;
+        request_destroy(&mut transaction, &request).await?;
+        transaction.commit().await?;
+        let member = Member {
+            kind: MemberKind::Resource,
+            id: id.as_uuid(),
+        };
+        self.queue.wake(Ring::Ring, member).await?;
+        Ok(())
+    }
+
+    /// The resource with what it stands on.
+    pub async fn row(&self, id: ResourceId) -> anyhow::Result<ResourceRow> {
+        let rows = load_resources(&self.database.pool, &[id]).await?;
+        rows.into_iter().next().context("the resource has a row")
+    }
+
+    /// Waits until the resource is in `state`.
+    pub async fn until(&self, id: ResourceId, state: ResourceState) -> anyhow::Result<ResourceRow> {
+        self.until_row(id, state.as_str(), |row| row.state == state)
+            .await
+    }
+
+    /// Waits until its row is as wished; `what` says how, for the failure.
+    pub async fn until_row(
+        &self,
+        id: ResourceId,
+        what: &str,
+        wished: impl Fn(&ResourceRow) -> bool,
+    ) -> anyhow::Result<ResourceRow> {
+        let begun = Instant::now();
+        loop {
+            let row = self.row(id).await?;
+            if wished(&row) {
+                return Ok(row);
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!("{id} is not {what}: {row:#?}\n{}", self.story(id).await?);
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until the events of the resource hold `event`, `times` times.
+    pub async fn until_event(
+        &self,
+        id: ResourceId,
+        event: &str,
+        times: usize,
+    ) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        loop {
+            let events = self.events(id).await?;
+            if events.iter().filter(|seen| *seen == event).count() >= times {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!("{id} has no {times} {event}\n{}", self.story(id).await?);
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Names of the recorded events of the resource, its participant and its server, in order.
+    pub async fn events(&self, id: ResourceId) -> anyhow::Result<Vec<String>> {
+        let query = "select event from transitions where resource_id = $1 order by id";
+        Ok(sqlx::query_scalar(query)
+            .bind(id.as_uuid())
+            .fetch_all(&self.database.pool)
+            .await?)
+    }
+
+    /// What happened, for a test that fails.
+    pub async fn story(&self, id: ResourceId) -> anyhow::Result<String> {
+        let query = "select concat_ws(' ', at, machine, from_state, event, to_state, detail)
+                     from transitions order by id";
+        let lines: Vec<String> = sqlx::query_scalar(query)
+            .fetch_all(&self.database.pool)
+            .await?;
+        let jobs = "select concat_ws(' ', kind, subject_id, state, attempts, last_error) from jobs";
+        let jobs: Vec<String> = sqlx::query_scalar(jobs)
+            .fetch_all(&self.database.pool)
+            .await?;
+        let logs: Vec<String> = (0..self.workers.len())
+            .map(|number| tail_of(&self.directory.join(format!("worker-{number}.log"))))
+            .collect();
+        let row = self.row(id).await?;
+        let agent = row
+            .base
+            .map(|base| tail_of(&self.home(base.server).join("agent.log")));
+        Ok(format!(
+            "transitions:\n{}\njobs:\n{}\nworkers:\n{}\nagent:\n{}",
+            lines.join("\n"),
+            jobs.join("\n"),
+            logs.join("\n"),
+            agent.unwrap_or_default(),
+        ))
+    }
+
+    /// Connects as the customer.
+    pub async fn connect(&self, id: ResourceId) -> anyhow::Result<PgConnection> {
+        let url = self.url(id).await?;
+        Ok(PgConnection::connect(url.expose()).await?)
+    }
+
+    /// The URL of the customer.
+    pub async fn url(&self, id: ResourceId) -> anyhow::Result<Secret> {
+        let row = self.row(id).await?;
+        let query = "select password from resources where id = $1";
+        let sealed: Vec<u8> = sqlx::query_scalar(query)
+            .bind(id.as_uuid())
+            .fetch_one(&self.database.pool)
+            .await?;
+        let password = self
+            .vault
+            .open(&format!("resource/{id}/password"), &sealed)?;
+        let endpoint = row.endpoint.context("the resource has an endpoint")?;
+        let url = DatabaseUrl {
+            role: &row.role_name,
+            password: &password,
+            host: &endpoint.host,
+            port: endpoint.port,
+            database: &row.database_name,
+        };
+        Ok(url.to_secret())
+    }
+
+    /// Directory of one server.
+    pub fn home(&self, server: ServerId) -> PathBuf {
+        self.servers().join(server.to_string())
+    }
+
+    /// PostgreSQL's data directory on a server.
+    pub fn data_directory(&self, server: ServerId) -> PathBuf {
+        self.home(server).join("agent").join(DATA_DIRECTORY)
+    }
+
+    /// The agent of a server.
+    pub fn agent(&self, server: ServerId) -> anyhow::Result<RunningProcess> {
+        let text = fs::read(self.home(server).join("agent.pid"))?;
+        let noted: serde_json::Value = serde_json::from_slice(&text)?;
+        let pid = noted["pid"].as_u64().context("the file has a pid")?;
+        Ok(RunningProcess::open(u32::try_from(pid)?)?)
+    }
+
+    /// The postmaster of a server.
+    pub fn postmaster(&self, server: ServerId) -> anyhow::Result<RunningProcess> {
+        let file = self.data_directory(server).join("postmaster.pid");
+        let text = fs::read_to_string(file)?;
+        let pid = text.lines().next().context("the file has a pid")?;
+        Ok(RunningProcess::open(pid.trim().parse()?)?)
+    }
+
+    /// A port that nobody listens on.
+    pub fn free_port() -> anyhow::Result<u16> {
+        Ok(free_port()?)
+    }
+
+    fn end(&mut self) -> anyhow::Result<()> {
+        for worker in &self.workers {
+            worker.process().signal(Signal::KILL)?;
+        }
+        let Ok(homes) = fs::read_dir(self.servers()) else {
+            return Ok(());
+        };
+        for home in homes.flatten() {
+            let Ok(server) = home.file_name().to_string_lossy().parse::<ServerId>() else {
+                continue;
+            };
+            if let Ok(agent) = self.agent(server) {
+                agent.signal(Signal::KILL)?;
+            }
+            for process in processes_in(&self.data_directory(server))? {
+                process.signal(Signal::KILL)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // A failure here must not hide the failure of the test; what is left dies with us.
+        drop(self.end());
+        if !std::thread::panicking() {
+            drop(fs::remove_dir_all(&self.directory));
+        }
+    }
+}
+
+/// How processes of a data directory are ended by force.
+pub const BY_FORCE: &[shared::process::EndStep] = HARD_END;

@@ -1,0 +1,76 @@
+//! What every turn needs, made once per worker.
+
+mod agents;
+mod memory;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use shared::clock::Clock;
+use shared::ids::WorkerId;
+use shared::pki::CertificateAuthority;
+use shared::ports::{Endpoint, Provider};
+use shared::queue::{Member, Queue, QueueError, Ring};
+use shared::secret::Vault;
+use sqlx::PgPool;
+
+use crate::observe::{ObservationWriter, Prober};
+use crate::turns::rows::Rows;
+
+pub use agents::{Agents, Asked};
+pub use memory::Memory;
+
+/// Everything a turn works with.
+#[derive(Clone)]
+pub struct Context {
+    /// The control database.
+    pub pool: PgPool,
+    /// Rows of resources, loaded in batches.
+    pub rows: Rows,
+    /// The queue.
+    pub queue: Queue,
+    /// Opens and seals stored secrets.
+    pub vault: Vault,
+    /// The time that is stored.
+    pub clock: Arc<dyn Clock>,
+    /// Issues certificates.
+    pub authority: Arc<CertificateAuthority>,
+    /// Calls agents.
+    pub agents: Agents,
+    /// Looks at databases.
+    pub prober: Prober,
+    /// Stores what was seen.
+    pub observations: ObservationWriter,
+    /// Runs the machines.
+    pub provider: Arc<dyn Provider>,
+    /// Name of that provider, as it is stored with new servers.
+    pub provider_name: String,
+    /// Makes URLs stable.
+    pub endpoint: Arc<dyn Endpoint>,
+    /// Major version of PostgreSQL for new participants.
+    pub postgres_major: u16,
+    /// What this worker remembers between turns; nothing depends on it.
+    pub memory: Arc<Memory>,
+    /// This worker.
+    pub worker: WorkerId,
+}
+
+impl Context {
+    /// Now, as it is stored.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Makes `member` due now. A wake that fails is repaired by the audit, so a turn whose record
+    /// is already written does not fail for it.
+    pub async fn wake(&self, ring: Ring, member: Member) {
+        if let Err(error) = self.try_wake(ring, member).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(%member, error = %shared::telemetry::chain(error), "failed to wake");
+        }
+    }
+
+    async fn try_wake(&self, ring: Ring, member: Member) -> Result<(), QueueError> {
+        self.queue.wake(ring, member).await.map(|_| ())
+    }
+}

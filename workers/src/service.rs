@@ -1,0 +1,116 @@
+//! A worker process: its options, everything it is made of, and its end.
+
+mod options;
+mod process;
+mod source;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use shared::agent_api::client::AgentClient;
+use shared::clock::{Clock, SystemClock};
+use shared::db;
+use shared::ids::WorkerId;
+use shared::ports::Provider;
+use shared::queue::{Queue, QueueConfig};
+use shared::telemetry::Readiness;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use options::{ProviderKind, WorkerOptions};
+pub use process::main;
+pub use source::RingSource;
+
+use crate::authority;
+use crate::cloud::LocalProvider;
+use crate::context::{Agents, Context, Memory};
+use crate::endpoint::DirectEndpoint;
+use crate::observe::{ObservationWriter, Prober};
+use crate::ring::RingWorker;
+use crate::sweeps;
+use crate::turns::{Turns, rows::Rows};
+
+/// Longest time one call to an agent may take.
+const AGENT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Connections one worker holds to the control database.
+const DATABASE_CONNECTIONS: u32 = 12;
+
+/// Works until `stop`, then lets turns finish, settles and leaves.
+///
+/// # Errors
+/// What kept it from starting, or a loop that ended by itself. A control database or a Redis that
+/// goes away while it works is waited for.
+pub async fn run(
+    options: WorkerOptions,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let tasks = TaskTracker::new();
+    // What records the last turns outlives them.
+    let stop_recording = CancellationToken::new();
+    let context = build(&options, &tasks).await?;
+    let store = context.pool.clone();
+    let (writer, recording) = (context.observations.clone(), stop_recording.clone());
+    tasks.spawn(async move { writer.run(&store, recording).await });
+    let prober = context.prober.clone();
+    tasks.spawn(
+        stop.clone()
+            .run_until_cancelled_owned(async move { prober.tend().await }),
+    );
+    sweeps::start(&context, &tasks, &stop);
+    readiness.set_ready();
+    tracing::info!(worker.id = %context.worker, "works");
+    let ring = RingWorker {
+        queue: context.queue.clone(),
+        worker: context.worker,
+        settings: options.ring.clone(),
+        source: Arc::new(RingSource::new(context.pool.clone())),
+        handler: Arc::new(Turns::new(context)),
+    };
+    let ended = ring.run(stop.clone()).await;
+    readiness.set_not_ready("the worker stops");
+    stop.cancel();
+    stop_recording.cancel();
+    tasks.close();
+    tasks.wait().await;
+    Ok(ended?)
+}
+
+async fn build(options: &WorkerOptions, tasks: &TaskTracker) -> anyhow::Result<Context> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let worker = WorkerId::new();
+    let vault = options.encryption_key.vault().map_err(anyhow::Error::msg)?;
+    let mut connect = db::ConnectOptions::of("ringmaster-worker");
+    connect.max_connections = DATABASE_CONNECTIONS;
+    let pool = db::connect(&options.database.database_url, &connect).await?;
+    let queue = Queue::connect(QueueConfig::try_from(&options.redis)?).await?;
+    let authority = authority::load_or_make(&pool, &vault, clock.as_ref()).await?;
+    let identity = authority.issue_for_worker(worker, clock.as_ref())?;
+    let client = AgentClient::new(authority.certificate_pem(), &identity, AGENT_PATIENCE)
+        .context("set up the client of agents")?;
+    Ok(Context {
+        rows: Rows::start(pool.clone(), tasks),
+        pool,
+        queue,
+        vault,
+        clock,
+        authority: Arc::new(authority),
+        agents: Agents::new(client),
+        prober: Prober::new(options.feel),
+        observations: ObservationWriter::new(options.record),
+        provider: provider(options),
+        provider_name: options.provider.as_str().to_owned(),
+        endpoint: Arc::new(DirectEndpoint),
+        postgres_major: options.postgres_major,
+        memory: Arc::new(Memory::default()),
+        worker,
+    })
+}
+
+fn provider(options: &WorkerOptions) -> Arc<dyn Provider> {
+    match options.provider {
+        ProviderKind::Local => Arc::new(LocalProvider::new(options.local.clone().into())),
+    }
+}

@@ -1,0 +1,141 @@
+//! Options of a worker process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, ValueEnum};
+use shared::config::{
+    ControlDatabaseOptions, EncryptionKeyOptions, LogOptions, RedisOptions, Validate,
+};
+
+use crate::cloud::LocalOptions;
+use crate::observe::{FeelConfig, RecordConfig};
+use crate::ring::Settings;
+
+/// Turns the rings: watches every database, and provisions, repairs and removes.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "ringmaster-worker", version)]
+#[expect(
+    missing_docs,
+    reason = "a doc comment on a flattened field would replace its help"
+)]
+pub struct WorkerOptions {
+    #[command(flatten)]
+    pub database: ControlDatabaseOptions,
+    #[command(flatten)]
+    pub redis: RedisOptions,
+    #[command(flatten)]
+    pub encryption_key: EncryptionKeyOptions,
+    #[command(flatten)]
+    pub log: LogOptions,
+    #[command(flatten)]
+    pub ring: Settings,
+    #[command(flatten)]
+    pub feel: FeelConfig,
+    #[command(flatten)]
+    pub record: RecordConfig,
+
+    /// Address that answers `/metrics`, `/healthz` and `/readyz`; without it nothing does.
+    #[arg(long, env = "RINGMASTER_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+
+    /// Who runs new servers.
+    #[arg(long, env = "RINGMASTER_PROVIDER", value_enum, default_value = "local")]
+    pub provider: ProviderKind,
+
+    /// Major version of PostgreSQL for new databases (15 or later).
+    #[arg(
+        long,
+        env = "RINGMASTER_POSTGRES_MAJOR",
+        default_value_t = 15,
+        value_parser = clap::value_parser!(u16).range(15..)
+    )]
+    pub postgres_major: u16,
+
+    #[command(flatten)]
+    pub local: LocalProviderOptions,
+}
+
+/// Who runs machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProviderKind {
+    /// This computer.
+    Local,
+}
+
+impl ProviderKind {
+    /// The name as it is stored with each server.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+        }
+    }
+}
+
+/// Options of the provider `local`.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Provider local")]
+pub struct LocalProviderOptions {
+    /// Directory for the servers of this computer; the user that PostgreSQL runs as must be able
+    /// to pass it and its parents.
+    #[arg(
+        long,
+        env = "RINGMASTER_LOCAL_ROOT",
+        value_name = "DIRECTORY",
+        default_value = "servers"
+    )]
+    pub local_root: PathBuf,
+
+    /// The agent's program.
+    #[arg(
+        long,
+        env = "RINGMASTER_AGENT_BINARY",
+        value_name = "FILE",
+        default_value = "ringmaster-agent"
+    )]
+    pub agent_binary: PathBuf,
+
+    /// Process whose end ends all agents and databases of this computer. Without it they go on,
+    /// also when this worker ends.
+    #[arg(long, env = "RINGMASTER_SUPERVISOR_PID", value_name = "PID")]
+    pub supervisor_pid: Option<u32>,
+
+    /// Further directories to look for PostgreSQL in, separated by commas.
+    #[arg(
+        long,
+        env = "RINGMASTER_POSTGRES_BIN_DIRS",
+        value_name = "DIRECTORIES",
+        value_delimiter = ','
+    )]
+    pub postgres_bin_dirs: Vec<PathBuf>,
+}
+
+impl From<LocalProviderOptions> for LocalOptions {
+    fn from(options: LocalProviderOptions) -> Self {
+        Self {
+            root: options.local_root,
+            agent_binary: options.agent_binary,
+            supervisor_pid: options.supervisor_pid,
+            postgres_bin_dirs: options.postgres_bin_dirs,
+        }
+    }
+}
+
+impl Validate for WorkerOptions {
+    fn problems(&self, problems: &mut Vec<String>) {
+        self.database.problems(problems);
+        self.redis.problems(problems);
+        self.encryption_key.problems(problems);
+        self.log.problems(problems);
+        let ProviderKind::Local = self.provider;
+        if !self.local.local_root.is_absolute() {
+            problems.push("--local-root: must be an absolute path".to_owned());
+        }
+        if !self.local.agent_binary.is_file() {
+            problems.push(format!(
+                "--agent-binary: {} is not a file; give the path of ringmaster-agent",
+                self.local.agent_binary.display()
+            ));
+        }
+    }
+}

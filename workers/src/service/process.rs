@@ -1,0 +1,73 @@
+//! The worker as a process: reads its options, works until SIGTERM or SIGINT, and tells by its exit
+//! code whether it could.
+
+use std::process::ExitCode;
+
+use shared::config;
+use shared::telemetry::{self, Readiness, StatusServer};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{WorkerOptions, run};
+
+/// The whole process.
+pub fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the worker ends");
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "a worker that cannot start must say so also before logging is set up"
+)]
+fn complain(error: &anyhow::Error) {
+    eprintln!("ringmaster-worker: {error:#}");
+}
+
+fn start() -> anyhow::Result<()> {
+    let options: WorkerOptions = config::parse()?;
+    telemetry::init_logging("ringmaster-worker", &options.log.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let worked = runtime.block_on(serve(options));
+    runtime.shutdown_background();
+    worked
+}
+
+async fn serve(options: WorkerOptions) -> anyhow::Result<()> {
+    let metrics = telemetry::install_recorder("ringmaster-worker")?;
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let readiness = Readiness::not_yet("the worker starts");
+    if let Some(address) = options.metrics_listen {
+        let status = StatusServer::bind(address, metrics.clone(), readiness.clone()).await?;
+        tasks.spawn(status.serve(stop.clone()));
+    }
+    tasks.spawn(metrics.upkeep(stop.clone()));
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let asked = stop.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = asked.cancelled() => {}
+        }
+        asked.cancel();
+    });
+    let worked = run(options, readiness, stop.clone()).await;
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+    worked
+}

@@ -1,0 +1,57 @@
+//! Finds a place for a resource: a shared server with room, or a new one.
+
+use chrono::TimeDelta;
+use shared::db::DbError;
+use shared::db::fleet::{NewPlacement, ResourceRow, place};
+use shared::ids::{ParticipantId, ServerId, TimelineId};
+use shared::machine::Machine as _;
+use shared::machine::participant::Participant;
+use shared::queue::Ring;
+use shared::secret::Secret;
+
+use super::{Performed, contexts};
+use crate::context::Context;
+use crate::ring::TurnError;
+use crate::turns::member_of_server;
+
+/// Attaches the resource and wakes the server. All names of the new machine derive from ids that
+/// are stored here, before anything is asked of a provider.
+pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Performed, TurnError> {
+    let new = placement(context, row);
+    let failed = DbError::during("place a resource");
+    let mut transaction = context.pool.begin().await.map_err(failed)?;
+    let placed = place(&mut transaction, (row.id, row.version), &new).await?;
+    if placed.recorded.is_overtaken() {
+        return Ok(Performed::Overtaken);
+    }
+    transaction.commit().await.map_err(failed)?;
+    context
+        .wake(Ring::Ring, member_of_server(placed.server))
+        .await;
+    Ok(Performed::Done)
+}
+
+fn placement(context: &Context, row: &ResourceRow) -> NewPlacement {
+    let participant = ParticipantId::new();
+    let password = Secret::random();
+    let verifier = Secret::new(password.scram_verifier());
+    let at = context.now();
+    let patience = Participant::deadline(Participant::INITIAL).map(|deadline| deadline.after);
+    let patience = patience.and_then(|after| TimeDelta::from_std(after).ok());
+    NewPlacement {
+        provider: context.provider_name.clone(),
+        server: ServerId::new(),
+        participant,
+        timeline: TimelineId::new(),
+        postgres_major: context.postgres_major,
+        prober_password: context
+            .vault
+            .seal(&contexts::prober_password(participant), &password),
+        prober_verifier: context
+            .vault
+            .seal(&contexts::prober_verifier(participant), &verifier),
+        request_id: row.request_id,
+        at,
+        deadline_at: at + patience.unwrap_or_default(),
+    }
+}

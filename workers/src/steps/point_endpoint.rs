@@ -1,0 +1,34 @@
+//! Points the URL of a resource at its participant.
+
+use shared::db::fleet::{ResourceRow, allocate_route, record_route};
+use shared::ports::Route;
+
+use super::Performed;
+use crate::context::Context;
+use crate::ring::TurnError;
+
+/// Allocates a generation, points, and stores the address once the endpoint acknowledged it. A
+/// crash in between leaves a gap in the numbers and nothing else. Nothing happens while the
+/// participant has no address.
+pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Performed, TurnError> {
+    let Some(upstream) = row.base.as_ref().and_then(|base| base.postgres.clone()) else {
+        return Ok(Performed::Overtaken);
+    };
+    let route = Route {
+        resource: row.id,
+        generation: row.endpoint_generation + 1,
+        upstream,
+    };
+    let version = (row.id, row.version);
+    if allocate_route(&context.pool, version, route.generation)
+        .await?
+        .is_overtaken()
+    {
+        return Ok(Performed::Overtaken);
+    }
+    let address = context.endpoint.point(&route).await?;
+    let version = (row.id, row.version + 1);
+    Ok(record_route(&context.pool, version, &route, &address)
+        .await?
+        .into())
+}

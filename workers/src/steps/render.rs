@@ -1,0 +1,165 @@
+//! The spec of a participant, rendered from rows: the same rows always make the same spec.
+
+use std::collections::BTreeMap;
+
+use shared::agent_api::{
+    Absent, Birth, DatabaseSpec, HbaMethod, HbaRule, InstanceRole, InstanceSpec, PROBER_ROLE,
+    RoleSpec,
+};
+use shared::db::fleet::{DatabaseWish, ParticipantRow, ServerRow};
+use shared::domain::ParticipantState;
+use shared::ids::{RequestId, ResourceId};
+use shared::secret::{Vault, VaultError};
+
+use super::contexts;
+
+/// Connections kept for superusers, so that `feel` and operators get in when customers have taken
+/// all others. PostgreSQL's default of 3 leaves none for a person beside our probers.
+const RESERVED_CONNECTIONS: u32 = 10;
+
+/// A rendered spec with the resources it covers.
+#[derive(Debug)]
+pub(crate) struct Rendered {
+    /// The spec.
+    pub(crate) spec: InstanceSpec,
+    /// Resources whose database it says to exist.
+    pub(crate) wanted: Vec<ResourceId>,
+    /// Resources whose database it says not to exist.
+    pub(crate) absent: Vec<ResourceId>,
+    /// Digest of the spec.
+    pub(crate) digest: String,
+    /// Whether every attached resource knows a generation that covers it.
+    all_covered: bool,
+}
+
+impl Rendered {
+    /// Whether the newest instruction of `row` is this spec, and covers every attached resource.
+    pub(crate) fn is_instructed(&self, row: &ParticipantRow) -> bool {
+        self.all_covered && row.spec_digest.as_ref() == Some(&self.digest)
+    }
+}
+
+/// What the agent of `server` shall run now, as instruction number `generation`.
+pub(crate) fn render(
+    server: &ServerRow,
+    participant: &ParticipantRow,
+    wishes: &[DatabaseWish],
+    vault: &Vault,
+    (generation, request_id): (u64, RequestId),
+) -> Result<Rendered, VaultError> {
+    let verifier = |context: String, sealed: &[u8]| {
+        vault
+            .open(&context, sealed)
+            .map(|verifier| verifier.expose().to_owned())
+    };
+    let mut roles = vec![RoleSpec {
+        name: PROBER_ROLE.to_owned(),
+        verifier: verifier(
+            contexts::prober_verifier(participant.id),
+            &participant.prober_verifier,
+        )?,
+        superuser: true,
+        connection_limit: -1,
+    }];
+    let mut databases = Vec::new();
+    let mut gone = Absent::default();
+    let (wanted, absent): (Vec<_>, Vec<_>) = wishes.iter().partition(|wish| wish.wanted);
+    for wish in &wanted {
+        let Some(sealed) = &wish.verifier else {
+            continue;
+        };
+        roles.push(RoleSpec {
+            name: wish.role_name.clone(),
+            verifier: verifier(contexts::verifier(wish.resource), sealed)?,
+            superuser: false,
+            connection_limit: wish.connection_limit,
+        });
+        databases.push(DatabaseSpec {
+            name: wish.database_name.clone(),
+            owner: wish.role_name.clone(),
+            connection_limit: -1,
+        });
+    }
+    for wish in &absent {
+        gone.databases.push(wish.database_name.clone());
+        gone.roles.push(wish.role_name.clone());
+    }
+    let spec = InstanceSpec {
+        participant: participant.id,
+        generation,
+        request_id,
+        role: role_of(participant),
+        incarnation: participant.incarnation,
+        birth: Birth::Initdb {
+            postgres_major: participant.postgres_major,
+        },
+        port: server.postgres_port.unwrap_or(0),
+        listen_addresses: server.host.iter().cloned().collect(),
+        settings: settings(server.connections),
+        hba: hba(),
+        roles,
+        databases,
+        absent: gone,
+    };
+    let ids = |wishes: Vec<&DatabaseWish>| wishes.iter().map(|wish| wish.resource).collect();
+    Ok(Rendered {
+        digest: spec.digest(),
+        spec,
+        wanted: ids(wanted),
+        absent: ids(absent),
+        all_covered: wishes.iter().all(|wish| wish.covered),
+    })
+}
+
+fn role_of(participant: &ParticipantRow) -> InstanceRole {
+    match participant.state {
+        ParticipantState::Removing | ParticipantState::Removed => InstanceRole::Removed,
+        ParticipantState::Planned
+        | ParticipantState::Creating
+        | ParticipantState::Serving
+        | ParticipantState::Down => InstanceRole::Leader,
+    }
+}
+
+/// Most connections of one server: each costs PostgreSQL shared memory and snapshot time.
+const MOST_CONNECTIONS: u32 = 500;
+
+fn settings(connections: u32) -> BTreeMap<String, String> {
+    // Fixed by the plan: a change needs a restart, and a new neighbour must not restart the others.
+    let all = connections.min(MOST_CONNECTIONS) + RESERVED_CONNECTIONS;
+    [
+        ("max_connections", all.to_string()),
+        (
+            "superuser_reserved_connections",
+            RESERVED_CONNECTIONS.to_string(),
+        ),
+        ("password_encryption", "scram-sha-256".to_owned()),
+        ("wal_level", "replica".to_owned()),
+        ("wal_log_hints", "on".to_owned()),
+        ("fsync", "on".to_owned()),
+        ("full_page_writes", "on".to_owned()),
+        ("timezone", "UTC".to_owned()),
+        ("log_timezone", "UTC".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// Only with a password, only through TLS, and nobody from outside as the system's superuser.
+fn hba() -> Vec<HbaRule> {
+    ["0.0.0.0/0", "::/0"]
+        .into_iter()
+        .flat_map(|address| {
+            [
+                ("postgres", HbaMethod::Reject),
+                ("all", HbaMethod::ScramSha256),
+            ]
+            .map(|(user, method)| HbaRule {
+                database: "all".to_owned(),
+                user: user.to_owned(),
+                address: address.to_owned(),
+                method,
+            })
+        })
+        .collect()
+}

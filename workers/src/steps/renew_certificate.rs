@@ -1,0 +1,42 @@
+//! Renews the certificate of an agent, for the key it has.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use shared::db::fleet::ServerRow;
+use shared::pki::LIFETIME;
+use shared::ports::Address;
+
+use super::Performed;
+use crate::context::{Agents, Context};
+use crate::ring::TurnError;
+
+/// Whether a certificate that ends then is in the last third of its life.
+pub(crate) fn certificate_is_due(now: DateTime<Utc>, not_after: DateTime<Utc>) -> bool {
+    not_after - now < LIFETIME / 3
+}
+
+/// Signs a new certificate and hands it over.
+pub(crate) async fn renew_certificate(
+    context: &Context,
+    row: &ServerRow,
+) -> Result<Performed, TurnError> {
+    let Some((host, port)) = row.host.clone().zip(row.agent_port) else {
+        return Ok(Performed::Overtaken);
+    };
+    let addresses: Vec<IpAddr> = host.parse().into_iter().collect();
+    let Some(agent) = Agents::address(row.id, &Address { host, port }) else {
+        return Ok(Performed::Overtaken);
+    };
+    let client = context.agents.client();
+    let current = client.certificate(agent, row.request_id).await?;
+    let renewed =
+        context
+            .authority
+            .renew_for_server(&current, row.id, &addresses, context.clock.as_ref())?;
+    client
+        .replace_certificate(agent, renewed, row.request_id)
+        .await?;
+    tracing::info!(server.id = %row.id, request_id = %row.request_id, "renewed a certificate");
+    Ok(Performed::Done)
+}

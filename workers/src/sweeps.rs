@@ -1,0 +1,74 @@
+//! What nobody asks for and has to be done all the same, again and again.
+//!
+//! Every worker sweeps; each sweep is idempotent and cheap when there is nothing to do, so two at
+//! the same time do no harm. To add one: a file with an async function, and a line in [`start`].
+
+mod audit;
+mod certificate;
+mod housekeeping;
+mod leftovers;
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::context::Context;
+
+/// Time between two audits of the queue.
+const AUDIT: Duration = Duration::from_secs(15);
+/// Time between two rounds of housekeeping in the control database.
+const HOUSEKEEPING: Duration = Duration::from_mins(10);
+/// Time between two looks for machines that no server stands for.
+const LEFTOVERS: Duration = Duration::from_mins(5);
+/// Time between two renewals of this worker's own certificate: well within its day.
+const CERTIFICATE: Duration = Duration::from_hours(4);
+
+/// Starts all sweeps on `tasks`, until `stop`.
+pub(crate) fn start(context: &Context, tasks: &TaskTracker, stop: &CancellationToken) {
+    let every = |name: &'static str, pause: Duration| Sweep {
+        name,
+        pause,
+        stop: stop.clone(),
+    };
+    let at = context.clone();
+    tasks.spawn(every("audit", AUDIT).run(move || audit::sweep(at.clone())));
+    let at = context.clone();
+    tasks.spawn(every("housekeeping", HOUSEKEEPING).run(move || housekeeping::sweep(at.clone())));
+    let at = context.clone();
+    tasks.spawn(every("leftovers", LEFTOVERS).run(move || leftovers::sweep(at.clone())));
+    let at = context.clone();
+    tasks.spawn(
+        every("certificate", CERTIFICATE).run(move || std::future::ready(certificate::sweep(&at))),
+    );
+}
+
+struct Sweep {
+    name: &'static str,
+    pause: Duration,
+    stop: CancellationToken,
+}
+
+impl Sweep {
+    /// Sweeps at once and then after each pause. One that fails is tried again after the pause.
+    async fn run<F, E>(self, sweep: impl Fn() -> F + Send)
+    where
+        F: Future<Output = Result<(), E>> + Send,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + Display,
+    {
+        let rounds = async {
+            loop {
+                if let Err(error) = sweep().await {
+                    let error = error.into();
+                    tracing::warn!(
+                        sweep = self.name,
+                        error = %shared::telemetry::chain(error.as_ref()), "a sweep failed",
+                    );
+                }
+                tokio::time::sleep(self.pause).await;
+            }
+        };
+        let _: Option<()> = self.stop.run_until_cancelled(rounds).await;
+    }
+}

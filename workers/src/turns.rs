@@ -1,0 +1,90 @@
+//! What a turn is: load, look, decide, record or do one thing, and say when to come back.
+//!
+//! A turn takes no input but the id of its member. It loops over the decisions of the machine
+//! ([`shared::machine`]) until the machine rests; a write that was overtaken ends it, and the next
+//! turn looks again.
+
+mod jobs;
+mod outcome;
+mod resource;
+pub(crate) mod rows;
+mod server;
+
+pub(crate) use resource::{Look, since};
+
+use shared::domain::JobKind;
+use shared::ids::{ResourceId, ServerId};
+use shared::machine::resource::Driver;
+use shared::queue::{Member, MemberKind, Outcome, Ring};
+
+use crate::context::Context;
+use crate::ring::{Failure, Handler, Turn, TurnError};
+
+/// Turns members of all rings.
+pub struct Turns {
+    context: Context,
+}
+
+impl Turns {
+    /// Turns with this context.
+    pub fn new(context: Context) -> Self {
+        Self { context }
+    }
+}
+
+/// The job that a member stands for; null for members of the ring proper.
+pub(crate) fn job_of(kind: MemberKind) -> Option<JobKind> {
+    match kind {
+        MemberKind::Provision => Some(JobKind::Provision),
+        MemberKind::Deprovision => Some(JobKind::Deprovision),
+        MemberKind::Recover => Some(JobKind::Recover),
+        MemberKind::Resource | MemberKind::Server => None,
+    }
+}
+
+/// The member of a job, and the queue it belongs to.
+pub(crate) fn member_of_job(kind: JobKind, id: ResourceId) -> (Ring, Member) {
+    let (ring, kind) = match kind {
+        JobKind::Provision => (Ring::Jobs, MemberKind::Provision),
+        JobKind::Deprovision => (Ring::Jobs, MemberKind::Deprovision),
+        JobKind::Recover => (Ring::Urgent, MemberKind::Recover),
+    };
+    (
+        ring,
+        Member {
+            kind,
+            id: id.as_uuid(),
+        },
+    )
+}
+
+/// The member of a server.
+pub(crate) fn member_of_server(id: ServerId) -> Member {
+    Member {
+        kind: MemberKind::Server,
+        id: id.as_uuid(),
+    }
+}
+
+impl Handler for Turns {
+    async fn turn(&self, turn: &Turn) -> Result<Outcome, TurnError> {
+        let member = turn.member();
+        match job_of(member.kind) {
+            Some(kind) => jobs::turn(&self.context, turn, kind).await,
+            None if member.kind == MemberKind::Server => {
+                server::turn(&self.context, turn, ServerId::from_uuid(member.id)).await
+            }
+            None => {
+                let id = ResourceId::from_uuid(member.id);
+                resource::turn(&self.context, turn, id, Driver::Ring).await
+            }
+        }
+    }
+
+    async fn failed(&self, turn: &Turn, failure: &Failure) -> Outcome {
+        match job_of(turn.member().kind) {
+            Some(kind) => jobs::failed(&self.context, turn, kind, failure).await,
+            None => outcome::after_failure(turn, failure),
+        }
+    }
+}

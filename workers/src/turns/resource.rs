@@ -1,0 +1,91 @@
+//! A turn of a resource, for the ring or for a job.
+
+mod facts;
+mod look;
+mod record;
+
+use shared::db::fleet::{AlertSubject, ResourceRow, settle_alert};
+use shared::db::jobs::{self, JobKey};
+use shared::domain::MachineKind;
+use shared::ids::ResourceId;
+use shared::machine::resource::{Driver, Event, Resource, Step};
+use shared::machine::{Alert, Decision, MAX_HOPS, Machine as _};
+use shared::queue::Outcome;
+
+pub(crate) use facts::since;
+pub(crate) use look::Look;
+
+use super::{member_of_job, outcome};
+use crate::context::Context;
+use crate::ring::{Turn, TurnError};
+use crate::steps::{self, Performed};
+
+/// Turns resource `id` once: decides and acts until its machine rests.
+pub(super) async fn turn(
+    context: &Context,
+    turn: &Turn,
+    id: ResourceId,
+    driver: Driver,
+) -> Result<Outcome, TurnError> {
+    let mut look = Look::default();
+    for _ in 0..MAX_HOPS {
+        let Some(row) = context.rows.load(id).await? else {
+            return Ok(Outcome::Done);
+        };
+        look.at(context, &row, driver).await?;
+        let decision = Resource::decide(&facts::of(context, &row, driver, &look));
+        if !turn.still_mine() {
+            return Ok(outcome::overtaken());
+        }
+        if let Some(event) = decision.event {
+            if record::event(context, &row, event, &look)
+                .await?
+                .is_overtaken()
+            {
+                return Ok(outcome::overtaken());
+            }
+            look.recorded(event);
+            continue;
+        }
+        if let Some(step) = decision.step {
+            tracing::debug!(resource.id = %id, step = %step, request_id = %row.request_id, "performs");
+            if steps::for_resource(context, &row, step, &mut look).await? == Performed::Overtaken {
+                return Ok(outcome::overtaken());
+            }
+        }
+        if decision.done || !decision.come_back.is_zero() {
+            rest(context, &row, &decision).await?;
+            return Ok(outcome::of(turn, &decision));
+        }
+    }
+    tracing::warn!(resource.id = %id, hops = MAX_HOPS, "a turn was cut off");
+    Ok(outcome::overtaken())
+}
+
+/// What is due when the machine rests: the alert, and the job that must exist.
+async fn rest(
+    context: &Context,
+    row: &ResourceRow,
+    decision: &Decision<Event, Step>,
+) -> Result<(), TurnError> {
+    if decision.alert.map(Alert::as_str) != row.open_alert.as_deref() {
+        let id = row.id.as_uuid();
+        let subject = AlertSubject {
+            kind: MachineKind::Resource,
+            id,
+            resource: Some(id),
+        };
+        settle_alert(&context.pool, subject, decision.alert, context.now()).await?;
+    }
+    if let Some(kind) = decision.job.filter(|_| !decision.done) {
+        let key = JobKey {
+            kind,
+            subject_id: row.id.as_uuid(),
+        };
+        if jobs::ask(&context.pool, key, row.request_id, context.now()).await? {
+            let (ring, member) = member_of_job(kind, row.id);
+            context.wake(ring, member).await;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! A turn of a server: its own machine first, then that of the participant on it.
+
+mod facts;
+mod look;
+mod participant;
+mod record;
+
+use std::time::Duration;
+
+use shared::db::fleet::{
+    AlertSubject, ParticipantRow, ServerRow, load_server, participant_on, settle_alert,
+};
+use shared::domain::MachineKind;
+use shared::ids::ServerId;
+use shared::machine::server::{Event, Server, Step};
+use shared::machine::{Alert, Decision, MAX_HOPS, Machine as _};
+use shared::queue::Outcome;
+
+use look::Look;
+
+use super::outcome;
+use crate::context::Context;
+use crate::ring::{Turn, TurnError};
+use crate::steps::{self, Performed};
+
+/// How one hop of a machine ended.
+enum Hop {
+    /// Something changed: look and decide again.
+    Again,
+    /// Somebody else was quicker.
+    Overtaken,
+    /// The machine rests.
+    Rests(Rest),
+}
+
+/// When a resting machine wants to be looked at again.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    come_back: Duration,
+    done: bool,
+}
+
+impl Rest {
+    /// The sooner of two, done only if both are.
+    fn and(self, other: Self) -> Self {
+        match (self.done, other.done) {
+            (true, false) => other,
+            (false, true) => self,
+            (_, done) => Self {
+                come_back: self.come_back.min(other.come_back),
+                done,
+            },
+        }
+    }
+}
+
+/// Turns server `id` once.
+pub(super) async fn turn(
+    context: &Context,
+    turn: &Turn,
+    id: ServerId,
+) -> Result<Outcome, TurnError> {
+    for _ in 0..MAX_HOPS {
+        let Some(row) = load_server(&context.pool, id).await? else {
+            return Ok(Outcome::Done);
+        };
+        let participant = participant_on(&context.pool, id).await?;
+        let look = Look::at(context, &row, participant.as_ref()).await;
+        if !turn.still_mine() {
+            return Ok(outcome::overtaken());
+        }
+        let mut hop = server_hop(context, &row, participant.as_ref(), &look).await?;
+        if let (Hop::Rests(rest), Some(participant)) = (&hop, &participant) {
+            let rest = *rest;
+            hop = match participant::hop(context, &row, participant, &look).await? {
+                Hop::Rests(other) => Hop::Rests(rest.and(other)),
+                moved => moved,
+            };
+        }
+        match hop {
+            Hop::Again => {}
+            Hop::Overtaken => return Ok(outcome::overtaken()),
+            Hop::Rests(Rest { done: true, .. }) => {
+                context.agents.forget(id);
+                return Ok(Outcome::Done);
+            }
+            Hop::Rests(rest) => return Ok(outcome::again(turn, rest.come_back)),
+        }
+    }
+    tracing::warn!(server.id = %id, hops = MAX_HOPS, "a turn was cut off");
+    Ok(outcome::overtaken())
+}
+
+async fn server_hop(
+    context: &Context,
+    row: &ServerRow,
+    participant: Option<&ParticipantRow>,
+    look: &Look,
+) -> Result<Hop, TurnError> {
+    let decision = Server::decide(&facts::of_server(context, row, participant, look));
+    if let Some(event) = decision.event {
+        return Ok(
+            match record::server_event(context, row, event, look).await? {
+                recorded if recorded.is_overtaken() => Hop::Overtaken,
+                _ => Hop::Again,
+            },
+        );
+    }
+    if let Some(step) = decision.step {
+        if perform(context, row, step, look).await? == Performed::Overtaken {
+            return Ok(Hop::Overtaken);
+        }
+        if decision.come_back.is_zero() {
+            return Ok(Hop::Again);
+        }
+    }
+    rest(context, row, &decision).await
+}
+
+async fn perform(
+    context: &Context,
+    row: &ServerRow,
+    step: Step,
+    look: &Look,
+) -> Result<Performed, TurnError> {
+    tracing::debug!(server.id = %row.id, step = %step, request_id = %row.request_id, "performs");
+    match step {
+        Step::EnsureInstance => steps::ensure_instance(context, row).await,
+        Step::RenewCertificate => steps::renew_certificate(context, row).await,
+        Step::RecordContact => record::contact(context, row, look).await,
+        Step::DestroyInstance => steps::destroy_instance(context, row).await,
+    }
+}
+
+async fn rest(
+    context: &Context,
+    row: &ServerRow,
+    decision: &Decision<Event, Step>,
+) -> Result<Hop, TurnError> {
+    if decision.alert.map(Alert::as_str) != row.open_alert.as_deref() {
+        let subject = AlertSubject {
+            kind: MachineKind::Server,
+            id: row.id.as_uuid(),
+            resource: None,
+        };
+        settle_alert(&context.pool, subject, decision.alert, context.now()).await?;
+    }
+    Ok(Hop::Rests(Rest {
+        come_back: decision.come_back,
+        done: decision.done,
+    }))
+}

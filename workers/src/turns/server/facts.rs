@@ -1,0 +1,77 @@
+//! The facts decisions about a server and its participant are made from.
+
+use std::time::Duration;
+
+use shared::agent_api::InstanceStatus;
+use shared::db::fleet::{ParticipantRow, ServerRow};
+use shared::machine::participant::{self, AgentReport, Holds};
+use shared::machine::server;
+
+use super::Look;
+use crate::context::Context;
+use crate::turns::since;
+
+pub(super) fn of_server(
+    context: &Context,
+    row: &ServerRow,
+    participant: Option<&ParticipantRow>,
+    look: &Look,
+) -> server::Facts {
+    let now = context.now();
+    server::Facts {
+        state: row.state,
+        time_in_state: since(now, row.state_since),
+        deadline_passed: row.deadline_at.is_some_and(|deadline| deadline <= now),
+        destroy_requested: row.destroy_requested_at.is_some(),
+        cadence: Duration::from_millis(row.cadence_ms),
+        address_known: row.host.is_some()
+            && row.agent_port.is_some()
+            && row.postgres_port.is_some(),
+        silent_for: row.last_seen_at.map(|seen| since(now, seen)),
+        provider: look.provider,
+        agent: look.agent,
+        participant: participant.map(|participant| participant.state),
+    }
+}
+
+pub(super) fn of_participant(
+    context: &Context,
+    server: &ServerRow,
+    row: &ParticipantRow,
+    look: &Look,
+    instruction_is_current: bool,
+) -> participant::Facts {
+    let now = context.now();
+    participant::Facts {
+        state: row.state,
+        time_in_state: since(now, row.state_since),
+        deadline_passed: row.deadline_at.is_some_and(|deadline| deadline <= now),
+        destroy_requested: row.destroy_requested_at.is_some(),
+        cadence: Duration::from_millis(server.cadence_ms),
+        server: server.state,
+        server_destroy_requested: server.destroy_requested_at.is_some(),
+        generation: row.generation,
+        acknowledged_generation: row.acknowledged_generation,
+        instruction_is_current,
+        crashes: row.crashes,
+        agent: look
+            .asked
+            .as_ref()
+            .and_then(|asked| Some(report(row, asked.status()?))),
+    }
+}
+
+fn report(row: &ParticipantRow, status: &InstanceStatus) -> AgentReport {
+    AgentReport {
+        holds: match status.participant {
+            None => Holds::Nothing,
+            Some(held) if held == row.id => Holds::This,
+            Some(_) => Holds::Another,
+        },
+        generation: status.generation,
+        converged_generation: status.converged_generation,
+        phase: status.phase,
+        postgres_runs: status.postgres.is_some(),
+        crashes: status.crashes,
+    }
+}

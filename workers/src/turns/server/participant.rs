@@ -1,0 +1,75 @@
+//! The part of a server's turn that is about the participant on it.
+
+use shared::db::fleet::{
+    AlertSubject, ParticipantRow, ServerRow, request_server_end, settle_alert,
+};
+use shared::domain::MachineKind;
+use shared::machine::participant::{Participant, Step};
+use shared::machine::{Alert, Machine as _};
+
+use super::{Hop, Look, Rest, facts, record};
+use crate::context::Context;
+use crate::ring::TurnError;
+use crate::steps::{self, Performed, Rendered};
+
+/// One hop of the participant's machine.
+pub(super) async fn hop(
+    context: &Context,
+    server: &ServerRow,
+    row: &ParticipantRow,
+    look: &Look,
+) -> Result<Hop, TurnError> {
+    let desired = steps::desired(context, server, row).await?;
+    let current = desired.is_instructed(row);
+    let facts = facts::of_participant(context, server, row, look, current);
+    let decision = Participant::decide(&facts);
+    if let Some(event) = decision.event {
+        return Ok(
+            match record::participant_event(context, row, event, look).await? {
+                recorded if recorded.is_overtaken() => Hop::Overtaken,
+                _ => Hop::Again,
+            },
+        );
+    }
+    if let Some(step) = decision.step {
+        if perform(context, server, row, step, &desired, look).await? == Performed::Overtaken {
+            return Ok(Hop::Overtaken);
+        }
+        if decision.come_back.is_zero() {
+            return Ok(Hop::Again);
+        }
+    }
+    if decision.alert.map(Alert::as_str) != row.open_alert.as_deref() {
+        let subject = AlertSubject {
+            kind: MachineKind::Participant,
+            id: row.id.as_uuid(),
+            resource: None,
+        };
+        settle_alert(&context.pool, subject, decision.alert, context.now()).await?;
+    }
+    Ok(Hop::Rests(Rest {
+        come_back: decision.come_back,
+        done: decision.done,
+    }))
+}
+
+async fn perform(
+    context: &Context,
+    server: &ServerRow,
+    row: &ParticipantRow,
+    step: Step,
+    desired: &Rendered,
+    look: &Look,
+) -> Result<Performed, TurnError> {
+    tracing::debug!(
+        participant.id = %row.id, step = %step, request_id = %row.request_id, "performs",
+    );
+    match step {
+        Step::Instruct => steps::instruct(context, server, row, desired).await,
+        Step::Acknowledge => steps::acknowledge(context, row, look.asked.as_ref()).await,
+        Step::MarkServerForDestruction => {
+            request_server_end(&context.pool, server.id, context.now()).await?;
+            Ok(Performed::Done)
+        }
+    }
+}
