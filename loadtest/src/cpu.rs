@@ -28,3 +28,16 @@ pub(crate) fn time_of(pid: u32) -> anyhow::Result<Duration> {
         (ticks(11)? + ticks(12)?) * 1000 / TICKS_PER_SECOND,
     ))
 }
+
+/// Time for which the main thread of process `pid` was ready to run and had no core.
+pub(crate) fn wait_of(pid: u32) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{pid}/schedstat");
+    let schedstat = fs::read_to_string(path).context("read /proc/<pid>/schedstat")?;
+    let waited = schedstat
+        .split_whitespace()
+        .nth(1)
+        .context("find the wait in schedstat")?;
+    Ok(Duration::from_nanos(
+        waited.parse().context("read nanoseconds")?,
+    ))
+}

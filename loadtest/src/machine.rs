@@ -12,6 +12,8 @@ pub(crate) struct Machine {
     cores: usize,
     memory: String,
     kernel: String,
+    /// Load averages of 1, 5 and 15 minutes before the run: others that want the cores too.
+    load_before: String,
 }
 
 impl Machine {
@@ -22,6 +24,11 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             memory: field(&read("/proc/meminfo"), "MemTotal"),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            load_before: read("/proc/loadavg")
+                .split_whitespace()
+                .take(3)
+                .collect::<Vec<_>>()
+                .join(" "),
         }
     }
 }
@@ -30,8 +37,8 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}, {} cores, {} of memory, Linux {}",
-            self.cpu, self.cores, self.memory, self.kernel
+            "{}, {} cores, {} of memory, Linux {}, load before {}",
+            self.cpu, self.cores, self.memory, self.kernel, self.load_before
         )
     }
 }

@@ -154,10 +154,15 @@ async fn measure(
     sleep(Duration::from_secs(1)).await;
     let (own, redis) = (std::process::id(), scene.redis.pid());
     let (own_before, redis_before) = (cpu::time_of(own)?, cpu::time_of(redis)?);
+    let waited_before = cpu::wait_of(redis)?;
     let (begun, turns_before) = (Instant::now(), handler.turns.load(Ordering::Relaxed));
     sleep(Duration::from_secs(options.seconds)).await;
     let turns = handler.turns.load(Ordering::Relaxed) - turns_before;
-    let per_second = float(turns) / begun.elapsed().as_secs_f64();
+    let elapsed = begun.elapsed().as_secs_f64();
+    let per_second = float(turns) / elapsed;
+    let waited = cpu::wait_of(redis)?
+        .saturating_sub(waited_before)
+        .as_secs_f64();
     let microseconds = |time: Duration| 1e6 * time.as_secs_f64() / float(turns);
     let worker_cost = microseconds(cpu::time_of(own)?.saturating_sub(own_before));
     let redis_cost = microseconds(cpu::time_of(redis)?.saturating_sub(redis_before));
@@ -172,6 +177,13 @@ async fn measure(
         format!("CPU of Redis per cycle, {size} members"),
         redis_cost,
         "µs",
+    );
+    // On a machine that is busy otherwise, the rate says little: Redis had work and no core.
+    let waited = 100.0 * waited / elapsed;
+    report.note(
+        format!("Redis waited for a core, {size} members"),
+        waited,
+        "% of the time",
     );
     Ok(Cycles {
         per_second,
