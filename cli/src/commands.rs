@@ -46,7 +46,7 @@ impl Context {
 ///
 /// # Errors
 /// [`Failure`], whose kind is the exit code.
-pub async fn run(matches: &ArgMatches) -> Result<(), Failure> {
+pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
     refuse_secrets(matches)?;
     let Arguments {
         connection,

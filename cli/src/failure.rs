@@ -129,7 +129,7 @@ impl From<shared::process::ProcessError> for Failure {
 }
 
 /// Tells the person what happened and what to do.
-pub fn report(failure: &Failure) {
+pub(crate) fn report(failure: &Failure) {
     note(format!("error: {failure}"));
     if let Some(advice) = failure.advice() {
         note(format!("  → {advice}"));

@@ -18,10 +18,13 @@ pub(crate) fn table(columns: &[&str]) -> Table {
     table
 }
 
-/// A table without its trailing spaces, which comfy-table pads the last column with.
+/// A table without the spaces that comfy-table puts before the first column and after the last.
 pub(crate) fn render(table: &Table) -> String {
     let lines = table.to_string();
-    let lines: Vec<&str> = lines.lines().map(str::trim_end).collect();
+    let lines: Vec<&str> = lines
+        .lines()
+        .map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end())
+        .collect();
     lines.join("\n")
 }
 
@@ -40,6 +43,7 @@ pub(crate) fn span(length: TimeDelta) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) if seconds % 60 == 0 => format!("{minutes} min"),
         (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
         (0, _, _) => format!("{hours} h {minutes} min"),
         (_, _, _) => format!("{days} d {hours} h"),
@@ -82,6 +86,7 @@ mod tests {
         };
         check(0, "0 s");
         check(59, "59 s");
+        check(60, "1 min");
         check(61, "1 min 1 s");
         check(3_661, "1 h 1 min");
         check(90_061, "1 d 1 h");

@@ -2,7 +2,10 @@
 
 #[cfg(test)]
 mod agent;
+#[cfg(test)]
 mod api;
+#[cfg(test)]
+mod cli;
 #[cfg(test)]
 mod db;
 mod fleet;
@@ -10,6 +13,7 @@ mod fleet;
 mod lua;
 #[cfg(test)]
 mod machines;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod ring;

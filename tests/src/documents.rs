@@ -24,7 +24,11 @@ fn programs() -> Vec<Command> {
         .find_subcommand("up")
         .cloned()
         .map(|up| up.name("ringmaster up"));
-    let mut programs = vec![agent::AgentOptions::command(), ringmaster];
+    let mut programs = vec![
+        api::config::ApiOptions::command(),
+        agent::AgentOptions::command(),
+        ringmaster,
+    ];
     programs.extend(up);
     programs
 }

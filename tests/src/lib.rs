@@ -3,6 +3,7 @@
 
 pub mod agent_server;
 pub mod api_server;
+pub mod command_line;
 pub mod control_database;
 pub mod documents;
 pub mod postgres_server;

@@ -1,0 +1,7 @@
+//! The command line as a program, on a real API, control database and Redis. No worker runs: what
+//! is asked for stays pending.
+
+mod failures;
+mod results;
+mod waiting;
+mod world;
