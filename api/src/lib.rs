@@ -25,6 +25,7 @@
 //! A new endpoint is a new file in `endpoints/` that looks like its neighbours, a line in
 //! [`routes`] and one in [`openapi`]; tests fail until it has a test of its authorisation.
 
+mod allow;
 mod answer;
 mod app;
 mod call;

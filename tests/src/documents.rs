@@ -14,6 +14,7 @@ pub fn rendered() -> Vec<(&'static str, String)> {
             "docs/metrics.md",
             shared::telemetry::metrics::render_markdown(),
         ),
+        ("docs/problems.md", shared::http_api::render_problems()),
     ]
 }
 
@@ -24,7 +25,11 @@ fn programs() -> Vec<Command> {
         .find_subcommand("up")
         .cloned()
         .map(|up| up.name("ringmaster up"));
-    let mut programs = vec![agent::AgentOptions::command(), ringmaster];
+    let mut programs = vec![
+        api::config::ApiOptions::command(),
+        agent::AgentOptions::command(),
+        ringmaster,
+    ];
     programs.extend(up);
     programs
 }
