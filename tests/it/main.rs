@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod agent;
+#[cfg(test)]
 mod api;
 #[cfg(test)]
 mod db;
