@@ -11,9 +11,9 @@
 //!
 //! # Guarantees
 //!
-//! - A request that is refused changed nothing, and says what to do (RFC 9457, [`failure`]).
+//! - A request that is refused changed nothing, and says what to do (RFC 9457).
 //! - A token that is revoked is refused by this process at once and by others within
-//!   [`config::ApiOptions::token_cache_ms`]; one that expires is refused on the dot.
+//!   [`config::LimitOptions::token_cache_ms`]; one that expires is refused on the dot.
 //! - Without Redis everything but `/v1/ring` works: the wake that is lost is made up for by the
 //!   audit of the workers. Without the control database nothing works, and `/readyz` says so.
 //! - Nothing secret is logged. Answers below `/v1` are not to be stored by caches.
@@ -23,8 +23,9 @@
 //! No TLS of its own yet: listen on loopback or behind something that has it.
 //!
 //! A new endpoint is a new file in `endpoints/` that looks like its neighbours, a line in
-//! [`routes`] and one in [`openapi`]; tests fail until it has a test of its authorisation.
+//! `routes` and one in [`openapi`]; tests fail until it has a test of its authorisation.
 
+mod allow;
 mod answer;
 mod app;
 mod call;

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt as _;
-use http::header::HeaderValue;
+use http::header::{ALLOW, HeaderValue};
 use http::{HeaderMap, Method, Request};
 use shared::http_api::{ProblemCode, REQUEST_ID_HEADER};
 use shared::ids::RequestId;
@@ -16,6 +16,7 @@ use tower::{Service, ServiceExt as _};
 use tracing::Instrument as _;
 use warp::reply::Response;
 
+use crate::allow;
 use crate::failure::Failure;
 
 /// Which route answered, for metrics and logs.
@@ -46,6 +47,7 @@ where
         .headers_mut()
         .insert(REQUEST_ID_HEADER, header.clone());
     let method = name_of(request.method());
+    let path = request.uri().path().to_owned();
     let span = request_span(request_id);
     let caught = AssertUnwindSafe(routes.oneshot(request)).catch_unwind();
     let mut response = match caught.instrument(span.clone()).await {
@@ -56,7 +58,13 @@ where
     };
     if let Some(Unmatched(code)) = response.extensions().get() {
         let detail = "GET /openapi.json lists what there is";
-        response = Failure::new(*code, detail).into_response(request_id);
+        let code = *code;
+        response = Failure::new(code, detail).into_response(request_id);
+        if code == ProblemCode::MethodNotAllowed
+            && let Some(methods) = allow::methods_of(&path)
+        {
+            response.headers_mut().insert(ALLOW, methods);
+        }
     }
     response.headers_mut().insert(REQUEST_ID_HEADER, header);
     span.in_scope(|| record(method, &response, started.elapsed().as_secs_f64()));

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 
 pub use operation::Operation;
 pub use plan::Plan;
-pub use problem::{Problem, ProblemCode};
+pub use problem::{Problem, ProblemCode, render_problems};
 pub use resource::{
     Alert, CreateResource, Endpoint, Resource, ResourceDetail, ResourceUrl, Transition,
 };

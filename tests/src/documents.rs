@@ -14,6 +14,7 @@ pub fn rendered() -> Vec<(&'static str, String)> {
             "docs/metrics.md",
             shared::telemetry::metrics::render_markdown(),
         ),
+        ("docs/problems.md", shared::http_api::render_problems()),
     ]
 }
 

@@ -98,6 +98,24 @@ impl std::fmt::Display for Problem {
     }
 }
 
+/// The codes as Markdown, for `docs/problems.md`.
+pub fn render_problems() -> String {
+    let mut text = String::from(
+        "# Problems\n\nRendered from `shared/src/http_api/problem.rs`; do not edit.\n\n\
+         What the API answers when it does not carry out a request: `application/problem+json`\n\
+         (RFC 9457) with these codes, a `detail` that says what to do, and the `request_id` under\n\
+         which logs and events have it. Only after `internal` and `unavailable` it is not known\n\
+         whether the request changed something: send it again, with the same idempotency key.\n\n\
+         | status | code | meaning |\n|---|---|---|\n",
+    );
+    let row = |code: &ProblemCode| {
+        let (status, word, title) = (code.status(), code.as_str(), code.title());
+        format!("| {status} | `{word}` | {title} |\n")
+    };
+    text.extend(ProblemCode::ALL.iter().map(row));
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -316,6 +316,11 @@ fn check(row: &Row, answer: &Answer) {
     );
     assert_eq!(json["request_id"], answer.header("x-request-id"), "{what}");
     assert!(json["title"].is_string(), "{what}");
+    assert_eq!(
+        answer.header("allow").is_empty(),
+        row.status != 405,
+        "{what}"
+    );
     let detail = json["detail"].as_str().unwrap();
     assert!(detail.contains(row.says), "{what}: {detail}");
     assert!(detail.len() < 1000, "{what}: {detail}");
