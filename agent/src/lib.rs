@@ -10,7 +10,7 @@
 //! Guarantees:
 //! - An instruction is durable before anything is done about it, and a lower generation is refused
 //!   for ever after.
-//! - [`instance`] is level-triggered: it looks at what is there, does the next missing thing, and
+//! - The instance is level-triggered: it looks at what is there, does the next missing thing, and
 //!   looks again. Killed between any two instructions, the next agent goes on from what it sees.
 //! - PostgreSQL goes on without an agent, and without a control plane: one that dies is started
 //!   again from the stored instruction. After a *machine boot* it is started as leader only when
