@@ -4,6 +4,7 @@
 //! one: a module with a clap struct and `run(&options, &mut report)`, and a line in [`Scenario`].
 
 mod cpu;
+mod feel;
 mod machine;
 mod progress;
 mod redis_process;
@@ -31,12 +32,15 @@ struct Cli {
 enum Scenario {
     /// The queue and the worker loop, with turns that do nothing.
     Ring(ring::Options),
+    /// Looking at real PostgreSQL servers, and deciding.
+    Feel(feel::Options),
 }
 
 impl Scenario {
     const fn name(&self) -> &'static str {
         match self {
             Self::Ring(_) => "ring",
+            Self::Feel(_) => "feel",
         }
     }
 }
@@ -47,6 +51,7 @@ async fn main() -> anyhow::Result<()> {
     let mut report = Report::new(cli.scenario.name());
     match &cli.scenario {
         Scenario::Ring(options) => ring::run(options, &mut report).await?,
+        Scenario::Feel(options) => feel::run(options, &mut report).await?,
     }
     report.print()?;
     if let Some(path) = &cli.report {

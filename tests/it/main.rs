@@ -9,6 +9,7 @@ mod db;
 mod lua;
 #[cfg(test)]
 mod machines;
+mod observe;
 mod process;
 #[cfg(test)]
 mod ring;

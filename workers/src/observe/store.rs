@@ -2,8 +2,10 @@
 
 use std::error::Error;
 
+use shared::db::{DbError, observations};
 use shared::domain::Observation;
 use shared::ids::ResourceId;
+use sqlx::PgPool;
 
 /// The tables of observations in the control database.
 ///
@@ -25,4 +27,16 @@ pub trait ObservationStore: Send + Sync {
         &self,
         batch: &[(ResourceId, Observation)],
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+impl ObservationStore for PgPool {
+    type Error = DbError;
+
+    async fn put_newest(&self, batch: &[(ResourceId, Observation)]) -> Result<(), DbError> {
+        observations::record_newest(self, batch).await
+    }
+
+    async fn add_history(&self, batch: &[(ResourceId, Observation)]) -> Result<(), DbError> {
+        observations::record_history(self, batch).await
+    }
 }
