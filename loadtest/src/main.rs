@@ -5,6 +5,7 @@
 
 mod api;
 mod cpu;
+mod feel;
 mod machine;
 mod progress;
 mod redis_process;
@@ -34,6 +35,8 @@ enum Scenario {
     Api(api::Options),
     /// The queue and the worker loop, with turns that do nothing.
     Ring(ring::Options),
+    /// Looking at real PostgreSQL servers, and deciding.
+    Feel(feel::Options),
 }
 
 impl Scenario {
@@ -41,6 +44,7 @@ impl Scenario {
         match self {
             Self::Api(_) => "api",
             Self::Ring(_) => "ring",
+            Self::Feel(_) => "feel",
         }
     }
 }
@@ -52,6 +56,7 @@ async fn main() -> anyhow::Result<()> {
     match &cli.scenario {
         Scenario::Api(options) => api::run(options, &mut report).await?,
         Scenario::Ring(options) => ring::run(options, &mut report).await?,
+        Scenario::Feel(options) => feel::run(options, &mut report).await?,
     }
     report.print()?;
     if let Some(path) = &cli.report {

@@ -14,6 +14,7 @@ mod lua;
 #[cfg(test)]
 mod machines;
 #[cfg(test)]
+mod observe;
 mod process;
 #[cfg(test)]
 mod ring;

@@ -18,9 +18,10 @@
 //! - A look ends within the deadline, whatever the server does. What is slow – the size and the
 //!   tables of a database – is asked at a slower cadence, after the look, and can fail without
 //!   being an outage: the last numbers are shown on, with the moment they were counted.
-//! - Nothing of the customer runs in our session, which is that of a superuser: see
-//!   [the session](self::session).
-//! - Nothing is written, so that an idle database stays idle.
+//! - Nothing of the customer runs in our session, which is that of a superuser: the
+//!   startup packet pins everything that he could set (`session.rs`).
+//! - Nothing is written, so that an idle database stays idle. (Whoever reads the catalog first
+//!   after a change leaves hint bits there, once; that may be us.)
 //! - A connection whose statement was abandoned is not used again.
 //!
 //! To observe one more thing: a column in `feel.sql` (or in `survey.sql`, if it is slow), a field

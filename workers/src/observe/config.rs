@@ -50,7 +50,8 @@ pub struct FeelConfig {
 }
 
 impl FeelConfig {
-    const DEFAULT: Self = Self {
+    /// The defaults.
+    pub const DEFAULT: Self = Self {
         feel_deadline_ms: 2_000,
         feel_connecting_max: 128,
         survey_every_s: 60,
@@ -127,7 +128,8 @@ pub struct RecordConfig {
 }
 
 impl RecordConfig {
-    const DEFAULT: Self = Self {
+    /// The defaults.
+    pub const DEFAULT: Self = Self {
         flush_ms: 200,
         batch_max: 500,
         history_every_s: 60,

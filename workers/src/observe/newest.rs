@@ -20,6 +20,8 @@ pub struct Seen {
     pub observation: Observation,
     /// Since when it is as available, or as absent, as it is now: the first look that saw it so.
     pub since: DateTime<Utc>,
+    /// How often in a row the service was absent, the newest look included; 0 if that found it.
+    pub absent_in_a_row: u32,
     /// The start of PostgreSQL before the present one, as far as it was seen: set by the look that
     /// finds PostgreSQL restarted, null in the next one.
     pub restarted_from: Option<DateTime<Utc>>,
@@ -109,8 +111,16 @@ impl Seen {
                 )
             })),
         };
+        let absent_in_a_row = if observation.available {
+            0
+        } else {
+            before
+                .map_or(0, |seen| seen.absent_in_a_row)
+                .saturating_add(1)
+        };
         Self {
             since,
+            absent_in_a_row,
             restarted_from,
             survey: survey.or_else(|| before.and_then(|seen| seen.survey)),
             survey_tried_at: survey_tried_at

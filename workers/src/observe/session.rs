@@ -33,8 +33,6 @@ const PINNED: &[(&str, &str)] = &[
     ("default_transaction_isolation", "read\\ committed"),
     ("client_min_messages", "error"),
     ("idle_session_timeout", "0"),
-    ("post_auth_delay", "0"),
-    ("ignore_system_indexes", "off"),
     // One plan for the life of the session, made without parallel workers and compilation.
     ("plan_cache_mode", "force_generic_plan"),
     ("max_parallel_workers_per_gather", "0"),

@@ -47,9 +47,9 @@ fn after(observations: Vec<Observation>) -> Seen {
 #[test]
 fn absence_counts_from_the_first_look_that_saw_it() {
     let seen = after(vec![present(0, -10, 1), absent(10), absent(20)]);
-    assert_eq!(seen.since, at(10));
+    assert_eq!((seen.since, seen.absent_in_a_row), (at(10), 2));
     let seen = after(vec![present(0, -10, 1), absent(10), present(20, -10, 1)]);
-    assert_eq!(seen.since, at(20));
+    assert_eq!((seen.since, seen.absent_in_a_row), (at(20), 0));
 }
 
 #[test]
