@@ -5,30 +5,39 @@ use shared::domain::{ConnectionUse, Outage};
 
 use super::world::{GENEROUS_MS, World, feel, prober, until};
 
+/// Three tables that hold 1055 rows, two scans of indexes, and things that are no tables.
+const CONTENTS: &str = "
+    create table one (id int primary key, body text);
+    create table two (id int primary key);
+    create table lines (id int) partition by range (id);
+    create table lines_1 partition of lines for values from (0) to (100);
+    create temporary table mine (id int);
+    create view seen as select * from one;
+    create materialized view kept as select 1 as id;
+    insert into one select n, 'x' from generate_series(1, 1000) n;
+    insert into two select n from generate_series(1, 50) n;
+    insert into lines select n from generate_series(1, 5) n;
+    set enable_seqscan = off;
+    select * from one where id = 7;
+    select * from one where id = 8;
+    set enable_seqscan = on;
+    select count(*) from two;
+";
+
+/// What PostgreSQL itself says: size, sequential scans, its start in microseconds, WAL position.
+const KNOWN: &str = "
+    select concat_ws(' ', pg_database_size('shop'),
+        (select sum(seq_scan) from pg_stat_user_tables where relname <> 'kept'),
+        (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint,
+        pg_current_wal_flush_lsn())
+";
+
 #[tokio::test]
 async fn what_is_in_a_database_is_seen() -> anyhow::Result<()> {
     let world = World::start().await?;
     world.create("shop").await?;
     let customer = world.customer("shop").await?;
-    customer
-        .run(
-            "create table one (id int primary key, body text);
-             create table two (id int primary key);
-             create table lines (id int) partition by range (id);
-             create table lines_1 partition of lines for values from (0) to (100);
-             create temporary table mine (id int);
-             create view seen as select * from one;
-             create materialized view kept as select 1 as id;
-             insert into one select n, 'x' from generate_series(1, 1000) n;
-             insert into two select n from generate_series(1, 50) n;
-             insert into lines select n from generate_series(1, 5) n;
-             set enable_seqscan = off;
-             select * from one where id = 7;
-             select * from one where id = 8;
-             set enable_seqscan = on;
-             select count(*) from two;",
-        )
-        .await?;
+    customer.run(CONTENTS).await?;
     drop(customer);
     let prober = prober(GENEROUS_MS);
     let target = world.target("shop");
@@ -52,14 +61,7 @@ async fn what_is_in_a_database_is_seen() -> anyhow::Result<()> {
     assert_eq!(tables.rows_estimated, 1055);
     assert_eq!(tables.index_scans, 2);
     assert_eq!(tables.counted_at, seen.observed_at);
-    let known = admin
-        .text(
-            "select concat_ws(' ', pg_database_size('shop'),
-                 (select sum(seq_scan) from pg_stat_user_tables where relname <> 'kept'),
-                 (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint,
-                 pg_current_wal_flush_lsn())",
-        )
-        .await?;
+    let known = admin.text(KNOWN).await?;
     let (size, start) = (seen.database_size_bytes, seen.postgres_started_at);
     let found = [
         size.map(|bytes| bytes.to_string()),
