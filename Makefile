@@ -34,7 +34,7 @@ test: packages tools
 	@RUSTDOCFLAGS='-D warnings' scripts/step 'documentation' $(CARGO) doc --workspace --no-deps --quiet
 	@scripts/step 'queries' scripts/prepare-queries --check
 	@scripts/step 'dependencies' scripts/check-dependencies
-	@scripts/step 'build tests' $(CARGO) nextest run --workspace --no-run
+	@scripts/step 'programs and tests' $(CARGO) build --workspace --all-targets
 	@scripts/step 'tests' $(CARGO) nextest run --workspace
 
 check: tools

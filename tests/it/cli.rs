@@ -3,5 +3,6 @@
 
 mod failures;
 mod results;
+mod up;
 mod waiting;
 mod world;

@@ -27,6 +27,7 @@ fn programs() -> Vec<Command> {
         .map(|up| up.name("ringmaster up"));
     let mut programs = vec![
         api::config::ApiOptions::command(),
+        workers::service::WorkerOptions::command(),
         agent::AgentOptions::command(),
         ringmaster,
     ];

@@ -15,6 +15,9 @@ use crate::screen::{note, say};
 /// Pause between two looks for new events.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Most characters of a detail on a line for people; `--json` has all of it.
+const DETAIL_CHARACTERS: usize = 120;
+
 /// Rows asked for at a time.
 const ROWS: &str = "1000";
 
@@ -79,7 +82,7 @@ fn line(event: &Transition) -> String {
     } = event;
     let detail = detail
         .as_ref()
-        .map_or_else(String::new, |detail| format!(" ({detail})"));
+        .map_or_else(String::new, |detail| format!(" ({})", shortened(detail)));
     let machine = machine.as_str();
     let steps = format!("{from} → {to}");
     format!(
@@ -88,12 +91,29 @@ fn line(event: &Transition) -> String {
     )
 }
 
+fn shortened(detail: &str) -> String {
+    match detail.char_indices().nth(DETAIL_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &detail[..end]),
+        None => detail.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use shared::domain::MachineKind;
     use shared::ids::RequestId;
 
     use super::*;
+
+    #[test]
+    fn a_long_detail_is_cut() {
+        assert_eq!(shortened("short"), "short");
+        let long = "ö".repeat(DETAIL_CHARACTERS + 1);
+        assert_eq!(
+            shortened(&long),
+            format!("{}…", "ö".repeat(DETAIL_CHARACTERS))
+        );
+    }
 
     #[test]
     fn an_event_is_told_in_one_line() {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -18,14 +18,28 @@ const LOOK: Duration = Duration::from_secs(20);
 /// Moves large logs aside until `stop`.
 pub(super) async fn keep_bounded(directory: Directory, stop: CancellationToken) {
     loop {
-        if let Err(error) = move_aside_large(&directory.join("log"), LARGE) {
-            tracing::warn!(%error, "failed to bound the logs");
+        for place in places(&directory) {
+            // A server may go while its logs are looked at: the next look finds what is left.
+            if let Err(error) = move_aside_large(&place, LARGE) {
+                tracing::debug!(%error, place = %place.display(), "failed to bound the logs");
+            }
         }
         let pause = tokio::time::sleep(LOOK);
         if stop.run_until_cancelled(pause).await.is_none() {
             return;
         }
     }
+}
+
+/// Every directory with logs: ours, and for each server that of its agent and its PostgreSQL.
+fn places(directory: &Directory) -> Vec<PathBuf> {
+    let mut places = vec![directory.join("log")];
+    let servers = fs::read_dir(directory.servers()).into_iter().flatten();
+    for server in servers.filter_map(Result::ok) {
+        places.push(server.path());
+        places.push(server.path().join("agent"));
+    }
+    places
 }
 
 /// Processes hold their log open and append: it is copied and emptied, so that they go on writing
