@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 # Profile of `make up`: see [profile.up] in Cargo.toml.
 PROFILE ?= release
-PROGRAMS = $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)
+PROGRAMS = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 CARGO = cargo --locked
 
 help:
@@ -26,6 +26,7 @@ up: packages
 	@exec $(PROGRAMS)/ringmaster up $(if $(DETACH),--detach)
 
 down status:
+	@test -x $(PROGRAMS)/ringmaster || { echo 'nothing was built yet: make up' >&2; exit 6; }
 	@exec $(PROGRAMS)/ringmaster $@
 
 test: packages tools
