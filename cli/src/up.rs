@@ -12,9 +12,9 @@
 //! Everything is under one directory (`.ringmaster/`): keys, data, logs, and the ports, which are
 //! free ones chosen the first time and kept since. Guarantees:
 //!
-//! - One `up` for a directory at a time ([`lock`]).
+//! - One `up` for a directory at a time (`lock`).
 //! - Run again, it finds its state again; anything that was left half done is done.
-//! - A child that dies is started again, with a growing pause ([`supervisor`]).
+//! - A child that dies is started again, with a growing pause (`supervisor`).
 //! - When `up` ends, however it ends, its children end; told to end, it ends them in good order.
 //! - Nothing is shared with services that already run on the machine.
 //!
