@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .PHONY: help up down status test check fmt lint doc prepare packages tools deny
 
 # Profile of `make up`: see [profile.up] in Cargo.toml.
-PROFILE ?= release
+PROFILE ?= up
 PROGRAMS = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 CARGO = cargo --locked
 
