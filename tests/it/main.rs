@@ -1,4 +1,4 @@
-//! Integration tests.
+//! Integration tests: everything with a database, a Redis, an agent or a network.
 
 #[cfg(test)]
 mod agent;
@@ -8,6 +8,7 @@ mod api;
 mod cli;
 #[cfg(test)]
 mod db;
+#[cfg(test)]
 mod fleet;
 #[cfg(test)]
 mod lua;
