@@ -39,7 +39,7 @@ impl Look {
         if asks_agent(row.state) && self.agent.is_none() {
             self.agent = Some(ask(context, base, row, Duration::ZERO).await);
         }
-        if driver == Driver::Ring && is_felt(row.state) && self.seen.is_none() {
+        if is_felt(driver, row.state) && self.seen.is_none() {
             self.probe(context, row).await?;
         }
         Ok(())
@@ -79,10 +79,12 @@ impl Look {
     }
 }
 
-/// Whether the ring looks at the database in this state.
-fn is_felt(state: ResourceState) -> bool {
+/// Whether a turn begins with a look at the database: those of the ring, and of the job whose goal it
+/// is that the database answers. Other jobs look when their machine asks for it.
+fn is_felt(driver: Driver, state: ResourceState) -> bool {
     match state {
-        ResourceState::Available | ResourceState::Unavailable | ResourceState::Recovering => true,
+        ResourceState::Available | ResourceState::Unavailable => driver == Driver::Ring,
+        ResourceState::Recovering => true,
         ResourceState::Creating | ResourceState::Deprovisioning | ResourceState::Deprovisioned => {
             false
         }
