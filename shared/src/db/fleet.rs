@@ -7,9 +7,12 @@
 mod alerts;
 mod participants;
 mod placement;
+mod resource_moves;
+mod resource_writes;
 mod resources;
 mod ring;
 mod servers;
+mod wishes;
 
 pub use alerts::{AlertSubject, settle_alert};
 pub use participants::{
@@ -17,12 +20,14 @@ pub use participants::{
     request_restart,
 };
 pub use placement::{NewPlacement, Placed, place};
-pub use resources::{
-    Base, Credential, DatabaseWish, Finish, ResourceRow, allocate_route, databases_wanted, forget,
-    load_resources, move_resource, record_route, record_secret, resources_waiting_on, withdraw,
+pub use resource_moves::{Finish, move_resource};
+pub use resource_writes::{
+    Credential, allocate_route, forget, record_route, record_secret, withdraw,
 };
+pub use resources::{Base, ResourceRow, load_resources};
 pub use ring::{resources_alive, servers_alive};
 pub use servers::{ServerRow, load_server, move_server, record_contact, request_server_end};
+pub use wishes::{DatabaseWish, databases_wanted, resources_waiting_on};
 
 use chrono::{DateTime, Utc};
 

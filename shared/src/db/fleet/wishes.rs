@@ -1,0 +1,81 @@
+//! What resources need of the participant they are attached to.
+
+use sqlx::PgExecutor;
+
+use crate::db::DbError;
+use crate::domain::ResourceState;
+use crate::ids::{ParticipantId, ResourceId};
+
+/// What a participant's spec must say about one attached resource.
+#[derive(Debug, Clone)]
+pub struct DatabaseWish {
+    /// The resource.
+    pub resource: ResourceId,
+    /// Its database.
+    pub database_name: String,
+    /// Owner of the database.
+    pub role_name: String,
+    /// SCRAM verifier of the owner, encrypted; null before the secret was made.
+    pub verifier: Option<Vec<u8>>,
+    /// Most connections of the owner.
+    pub connection_limit: i32,
+    /// Whether it shall be there or be gone.
+    pub wanted: bool,
+    /// Whether a generation that was given covers that.
+    pub covered: bool,
+}
+
+/// What the spec of `participant` must say about every attached resource, ordered by id so that
+/// the same rows always make the same spec.
+pub async fn databases_wanted(
+    ex: impl PgExecutor<'_>,
+    participant: ParticipantId,
+) -> Result<Vec<DatabaseWish>, DbError> {
+    sqlx::query_as!(
+        DatabaseWish,
+        r#"
+        select
+            resources.id as "resource: ResourceId",
+            resources.database_name,
+            resources.role_name,
+            resources.verifier,
+            plans.connection_limit,
+            resources.state <> 'deprovisioning' as "wanted!",
+            resources.instructed_generation is not null as "covered!"
+        from resources
+        join plans on plans.name = resources.plan
+        where
+            resources.participant_id = $1
+            and (resources.verifier is not null or resources.state = 'deprovisioning')
+        order by resources.id
+        "#,
+        participant.as_uuid(),
+    )
+    .fetch_all(ex)
+    .await
+    .map_err(DbError::during("load the databases of a participant"))
+}
+
+/// Attached resources that wait for their participant, and the job that waits: those on their way
+/// in or out. At most 1,000.
+pub async fn resources_waiting_on(
+    ex: impl PgExecutor<'_>,
+    participant: ParticipantId,
+) -> Result<Vec<(ResourceId, ResourceState)>, DbError> {
+    let rows = sqlx::query!(
+        r#"
+        select id as "id: ResourceId", state as "state: ResourceState"
+        from resources
+        where
+            participant_id = $1
+            and state in ('creating', 'deprovisioning', 'unavailable', 'recovering')
+        order by id
+        limit 1000
+        "#,
+        participant.as_uuid(),
+    )
+    .fetch_all(ex)
+    .await
+    .map_err(DbError::during("list the resources that wait"))?;
+    Ok(rows.into_iter().map(|row| (row.id, row.state)).collect())
+}
