@@ -5,6 +5,7 @@
 
 mod audit;
 mod certificate;
+mod gauges;
 mod housekeeping;
 mod leftovers;
 
@@ -18,6 +19,8 @@ use crate::context::Context;
 
 /// Time between two audits of the queue.
 const AUDIT: Duration = Duration::from_secs(15);
+/// Time between two samples of the gauges.
+const GAUGES: Duration = Duration::from_secs(10);
 /// Time between two rounds of housekeeping in the control database.
 const HOUSEKEEPING: Duration = Duration::from_mins(10);
 /// Time between two looks for machines that no server stands for.
@@ -34,6 +37,8 @@ pub(crate) fn start(context: &Context, tasks: &TaskTracker, stop: &CancellationT
     };
     let at = context.clone();
     tasks.spawn(every("audit", AUDIT).run(move || audit::sweep(at.clone())));
+    let at = context.clone();
+    tasks.spawn(every("gauges", GAUGES).run(move || gauges::sweep(at.clone())));
     let at = context.clone();
     tasks.spawn(every("housekeeping", HOUSEKEEPING).run(move || housekeeping::sweep(at.clone())));
     let at = context.clone();

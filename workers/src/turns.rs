@@ -9,9 +9,11 @@ mod outcome;
 mod resource;
 pub(crate) mod rows;
 mod server;
+mod told;
 
 pub(crate) use resource::{Look, since};
 
+use shared::db::fleet::ResourceRow;
 use shared::domain::JobKind;
 use shared::ids::{ResourceId, ServerId};
 use shared::machine::resource::Driver;
@@ -58,6 +60,22 @@ pub(crate) fn member_of_job(kind: JobKind, id: ResourceId) -> (Ring, Member) {
     )
 }
 
+/// The member of a resource, and the ring it is in for ever.
+pub(crate) fn member_of_resource(row: &ResourceRow) -> (Ring, Member) {
+    let ring = if row.plan == "premium" {
+        Ring::Urgent
+    } else {
+        Ring::Ring
+    };
+    (
+        ring,
+        Member {
+            kind: MemberKind::Resource,
+            id: row.id.as_uuid(),
+        },
+    )
+}
+
 /// The member of a server.
 pub(crate) fn member_of_server(id: ServerId) -> Member {
     Member {
@@ -76,6 +94,10 @@ impl Handler for Turns {
             }
             None => {
                 let id = ResourceId::from_uuid(member.id);
+                let ring = turn.claim().shard.ring;
+                if let Some(lap) = self.context.memory.lap(ring, member) {
+                    told::lapped(ring, lap);
+                }
                 resource::turn(&self.context, turn, id, Driver::Ring).await
             }
         }

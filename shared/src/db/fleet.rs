@@ -5,6 +5,7 @@
 //! statement, so that neither is ever seen without the other.
 
 mod alerts;
+mod census;
 mod participants;
 mod placement;
 mod resource_moves;
@@ -15,6 +16,7 @@ mod servers;
 mod wishes;
 
 pub use alerts::{AlertSubject, settle_alert};
+pub use census::{Count, census};
 pub use participants::{
     Instruction, ParticipantRow, acknowledge, move_participant, participant_on, record_instruction,
     request_restart,

@@ -4,20 +4,43 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use shared::ids::{ResourceId, ServerId};
+use shared::queue::{Member, Ring};
+use tokio::time::Instant;
+
+/// Time after which a member that measures laps is taken to be gone.
+const MARK_LOST: Duration = Duration::from_mins(10);
 
 /// Counts of looks in a row that found nobody.
 #[derive(Debug, Default)]
 pub struct Memory {
     resources: Streaks<ResourceId>,
     servers: Streaks<ServerId>,
+    marked: Mutex<HashMap<Ring, (Member, Instant)>>,
 }
 
 impl Memory {
     /// Counts a look at a resource; answers how many in a row found it absent.
     pub(crate) fn looked_at_resource(&self, id: ResourceId, absent: bool) -> u32 {
         self.resources.count(id, absent)
+    }
+
+    /// Time since the last turn of `member`, if it is the one whose laps are measured: the first that
+    /// was seen, replaced when it has not come for long.
+    pub(crate) fn lap(&self, ring: Ring, member: Member) -> Option<Duration> {
+        let mut marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let (of, last) = marked.entry(ring).or_insert((member, now));
+        if *of != member {
+            if last.elapsed() > MARK_LOST {
+                (*of, *last) = (member, now);
+            }
+            return None;
+        }
+        let lap = now - std::mem::replace(last, now);
+        (!lap.is_zero()).then_some(lap)
     }
 
     /// Counts a call to a server's agent; answers how many in a row timed out.

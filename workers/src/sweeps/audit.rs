@@ -2,7 +2,9 @@
 //!
 //! It only enters and wakes. A member without a row is ended by its own turn.
 
+use metrics::counter;
 use shared::queue::Ring;
+use shared::telemetry::metrics::ring::AUDIT_REPAIRS;
 
 use crate::context::Context;
 use crate::ring::TurnError;
@@ -20,6 +22,8 @@ pub(super) async fn sweep(context: Context) -> Result<(), TurnError> {
             after = Some(*last);
             let entered = context.queue.enter(ring, &page).await?;
             if entered.entered > 0 {
+                let repaired = u64::try_from(entered.entered).unwrap_or(u64::MAX);
+                counter!(AUDIT_REPAIRS, "repair" => "entered").increment(repaired);
                 tracing::warn!(%ring, members = entered.entered, "the audit found members missing");
             }
         }

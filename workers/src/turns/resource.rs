@@ -15,7 +15,7 @@ use shared::queue::Outcome;
 pub(crate) use facts::since;
 pub(crate) use look::Look;
 
-use super::{member_of_job, outcome};
+use super::{member_of_job, outcome, told};
 use crate::context::Context;
 use crate::ring::{Turn, TurnError};
 use crate::steps::{self, Performed};
@@ -76,6 +76,9 @@ async fn rest(
             resource: Some(id),
         };
         settle_alert(&context.pool, subject, decision.alert, context.now()).await?;
+        if decision.alert.is_some() && row.deadline_at.is_some_and(|at| at <= context.now()) {
+            told::deadline_passed(MachineKind::Resource);
+        }
     }
     if let Some(kind) = decision.job.filter(|_| !decision.done) {
         let key = JobKey {

@@ -18,7 +18,7 @@ use shared::queue::Outcome;
 
 use look::Look;
 
-use super::outcome;
+use super::{outcome, told};
 use crate::context::Context;
 use crate::ring::{Turn, TurnError};
 use crate::steps::{self, Performed};
@@ -144,6 +144,9 @@ async fn rest(
             resource: None,
         };
         settle_alert(&context.pool, subject, decision.alert, context.now()).await?;
+        if decision.alert.is_some() && row.deadline_at.is_some_and(|at| at <= context.now()) {
+            told::deadline_passed(MachineKind::Server);
+        }
     }
     Ok(Hop::Rests(Rest {
         come_back: decision.come_back,

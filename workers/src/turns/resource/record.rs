@@ -7,9 +7,10 @@ use shared::domain::{JobKind, OperationKind, OperationState, Outage};
 use shared::machine::Machine as _;
 use shared::machine::resource::{Event, Resource};
 
-use super::{Look, member_of_job};
+use super::{Look, facts, member_of_job};
 use crate::context::Context;
 use crate::ring::TurnError;
+use crate::turns::{member_of_resource, told};
 
 /// Records `event` in one transaction, logs it, and wakes the job that follows.
 pub(super) async fn event(
@@ -32,6 +33,17 @@ pub(super) async fn event(
         resource.id = %row.id, resource.from = %step.from, event = %event, resource.to = %step.to,
         why = step.why, detail = step.detail, request_id = %row.request_id, "resource moved",
     );
+    let lasted = facts::since(step.at, row.state_since);
+    told::moved(
+        Resource::KIND,
+        (step.from.as_str(), step.to.as_str()),
+        lasted,
+    );
+    if event == Event::ServiceReady {
+        told::provisioned(&row.plan, lasted);
+        let (ring, member) = member_of_resource(row);
+        context.wake(ring, member).await;
+    }
     if let Some(kind) = job {
         let (ring, member) = member_of_job(kind, row.id);
         context.wake(ring, member).await;
@@ -45,7 +57,8 @@ fn step(
     event: Event,
     look: &Look,
 ) -> Result<Move<shared::domain::ResourceState>, TurnError> {
-    let table_row = Resource::transition(row.state, event)?;
+    let table_row =
+        Resource::transition(row.state, event).map_err(told::refused(Resource::KIND))?;
     let now = context.now();
     let deadline = Resource::deadline(table_row.to).and_then(|deadline| {
         TimeDelta::from_std(deadline.after)

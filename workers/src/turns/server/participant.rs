@@ -11,6 +11,7 @@ use super::{Hop, Look, Rest, facts, record};
 use crate::context::Context;
 use crate::ring::TurnError;
 use crate::steps::{self, Performed, Rendered};
+use crate::turns::told;
 
 /// One hop of the participant's machine.
 pub(super) async fn hop(
@@ -46,6 +47,9 @@ pub(super) async fn hop(
             resource: None,
         };
         settle_alert(&context.pool, subject, decision.alert, context.now()).await?;
+        if decision.alert.is_some() && row.deadline_at.is_some_and(|at| at <= context.now()) {
+            told::deadline_passed(MachineKind::Participant);
+        }
     }
     Ok(Hop::Rests(Rest {
         come_back: decision.come_back,

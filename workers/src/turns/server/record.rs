@@ -14,6 +14,7 @@ use super::Look;
 use crate::context::Context;
 use crate::ring::TurnError;
 use crate::steps::{Performed, wake_waiting};
+use crate::turns::{since, told};
 
 fn after(
     now: chrono::DateTime<chrono::Utc>,
@@ -32,7 +33,7 @@ pub(super) async fn server_event(
     look: &Look,
 ) -> Result<Recorded, TurnError> {
     use server::Event;
-    let table_row = Server::transition(row.state, event)?;
+    let table_row = Server::transition(row.state, event).map_err(told::refused(Server::KIND))?;
     let now = context.now();
     let lost = match look.agent {
         AgentView::Refused => "its agent does not run",
@@ -67,6 +68,8 @@ pub(super) async fn server_event(
             server.to = %step.to, why = step.why, detail = step.detail,
             request_id = %row.request_id, "server moved",
         );
+        let lasted = since(now, row.state_since);
+        told::moved(Server::KIND, (step.from.as_str(), step.to.as_str()), lasted);
     }
     Ok(recorded)
 }
@@ -98,7 +101,8 @@ pub(super) async fn participant_event(
     look: &Look,
 ) -> Result<Recorded, TurnError> {
     use participant::Event;
-    let table_row = Participant::transition(row.state, event)?;
+    let table_row =
+        Participant::transition(row.state, event).map_err(told::refused(Participant::KIND))?;
     let now = context.now();
     let status = look.asked.as_ref().and_then(|asked| asked.status());
     let error = status.and_then(|status| status.last_error.clone());
@@ -137,6 +141,12 @@ pub(super) async fn participant_event(
             participant.id = %row.id, participant.from = %step.from, event = step.event,
             participant.to = %step.to, why = step.why, detail = step.detail,
             request_id = %row.request_id, "participant moved",
+        );
+        let lasted = since(now, row.state_since);
+        told::moved(
+            Participant::KIND,
+            (step.from.as_str(), step.to.as_str()),
+            lasted,
         );
         wake_waiting(context, row.id).await?;
     }
