@@ -6,13 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::domain::JobKind;
-use shared::queue::{Member, MemberKind, Queue, Ring};
+use shared::queue::{Member, Queue, Ring};
 use shared::telemetry::{chain, metrics::http::HTTP_WAKES_FAILED};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
-use uuid::Uuid;
 
 /// Most wakes under way; while Redis is away, more are not worth their memory.
 const UNDER_WAY_MAX: usize = 256;
@@ -37,9 +35,8 @@ impl Wakes {
         }
     }
 
-    /// Wakes a job, soon.
-    pub(crate) fn wake_job(&self, kind: JobKind, subject_id: Uuid) {
-        let (ring, member) = place_of(kind, subject_id);
+    /// Wakes a member, soon.
+    pub(crate) fn wake(&self, (ring, member): (Ring, Member)) {
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
             metrics::counter!(HTTP_WAKES_FAILED).increment(1);
             tracing::warn!(%member, "wake left to the audit: too many are under way");
@@ -65,14 +62,4 @@ impl Wakes {
         self.tasks.close();
         self.tasks.wait().await;
     }
-}
-
-/// Where a job is in the queue.
-fn place_of(kind: JobKind, subject_id: Uuid) -> (Ring, Member) {
-    let (ring, kind) = match kind {
-        JobKind::Provision => (Ring::Jobs, MemberKind::Provision),
-        JobKind::Deprovision => (Ring::Jobs, MemberKind::Deprovision),
-        JobKind::Recover => (Ring::Urgent, MemberKind::Recover),
-    };
-    (ring, Member::new(kind, subject_id))
 }

@@ -85,6 +85,7 @@ mod error;
 mod keys;
 mod link;
 mod member;
+mod place;
 mod presence;
 mod reply;
 mod scripts;

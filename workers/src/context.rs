@@ -63,7 +63,7 @@ impl Context {
 
     /// Makes `member` due now. A wake that fails is repaired by the audit, so a turn whose record
     /// is already written does not fail for it.
-    pub async fn wake(&self, ring: Ring, member: Member) {
+    pub async fn wake(&self, (ring, member): (Ring, Member)) {
         if let Err(error) = self.try_wake(ring, member).await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(%member, error = %shared::telemetry::chain(error), "failed to wake");

@@ -13,11 +13,10 @@ mod told;
 
 pub(crate) use resource::{Look, since};
 
-use shared::db::fleet::ResourceRow;
 use shared::domain::JobKind;
 use shared::ids::{ResourceId, ServerId};
 use shared::machine::resource::Driver;
-use shared::queue::{Member, MemberKind, Outcome, Ring};
+use shared::queue::{MemberKind, Outcome};
 
 use crate::context::Context;
 use crate::ring::{Failure, Handler, Turn, TurnError};
@@ -41,46 +40,6 @@ pub(crate) fn job_of(kind: MemberKind) -> Option<JobKind> {
         MemberKind::Deprovision => Some(JobKind::Deprovision),
         MemberKind::Recover => Some(JobKind::Recover),
         MemberKind::Resource | MemberKind::Server => None,
-    }
-}
-
-/// The member of a job, and the queue it belongs to.
-pub(crate) fn member_of_job(kind: JobKind, id: ResourceId) -> (Ring, Member) {
-    let (ring, kind) = match kind {
-        JobKind::Provision => (Ring::Jobs, MemberKind::Provision),
-        JobKind::Deprovision => (Ring::Jobs, MemberKind::Deprovision),
-        JobKind::Recover => (Ring::Urgent, MemberKind::Recover),
-    };
-    (
-        ring,
-        Member {
-            kind,
-            id: id.as_uuid(),
-        },
-    )
-}
-
-/// The member of a resource, and the ring it is in for ever.
-pub(crate) fn member_of_resource(row: &ResourceRow) -> (Ring, Member) {
-    let ring = if row.plan == "premium" {
-        Ring::Urgent
-    } else {
-        Ring::Ring
-    };
-    (
-        ring,
-        Member {
-            kind: MemberKind::Resource,
-            id: row.id.as_uuid(),
-        },
-    )
-}
-
-/// The member of a server.
-pub(crate) fn member_of_server(id: ServerId) -> Member {
-    Member {
-        kind: MemberKind::Server,
-        id: id.as_uuid(),
     }
 }
 

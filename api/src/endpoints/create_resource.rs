@@ -9,6 +9,7 @@ use shared::domain::{InvalidName, JobKind, ResourceName, ResourceState, TokenSco
 use shared::http_api::{CreateResource, IDEMPOTENCY_KEY_HEADER, Operation, Problem, ProblemCode};
 use shared::ids::{OperationId, ResourceId};
 use shared::machine::{self, Machine as _};
+use shared::queue::Member;
 use shared::secret::Secret;
 use warp::Filter as _;
 use warp::reply::Response;
@@ -80,8 +81,10 @@ async fn handle(app: &App, call: &mut Call) -> Result<Response, Failure> {
         now,
     };
     let created = create(&app.pool, &new).await?;
-    app.wakes
-        .wake_job(JobKind::Provision, created.operation.resource_id.into());
+    app.wakes.wake(Member::of_job(
+        JobKind::Provision,
+        created.operation.resource_id.into(),
+    ));
     Ok(answer::accepted(&Operation::from(created.operation)))
 }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use shared::db::DbError;
 use shared::db::resources::destroy::{DestroyRequest, request_destroy};
-use shared::domain::{JobKind, TokenScope};
+use shared::domain::TokenScope;
 use shared::http_api::{Operation, Problem};
 use shared::ids::OperationId;
+use shared::queue::Member;
 use warp::Filter as _;
 use warp::reply::Response;
 
@@ -66,6 +67,6 @@ async fn handle(app: &App, call: &Call, resource: &str) -> Result<Response, Fail
     let operation = request_destroy(&mut transaction, &request).await?;
     transaction.commit().await.map_err(failed)?;
     let operation = operation.ok_or_else(|| Failure::no_resource(resource))?;
-    app.wakes.wake_job(JobKind::Deprovision, found.id.into());
+    app.wakes.wake(Member::of_resource(&found.plan, found.id));
     Ok(answer::accepted(&Operation::from(operation)))
 }

@@ -7,6 +7,7 @@ use shared::db::audit::{self, Entry};
 use shared::db::jobs::{self, JobKey};
 use shared::domain::{JobKind, TokenScope};
 use shared::http_api::{Job, Problem, ProblemCode};
+use shared::queue::Member;
 use warp::Filter as _;
 use warp::reply::Response;
 
@@ -80,6 +81,6 @@ async fn handle(app: &App, call: &Call, kind: &str, id: &str) -> Result<Response
         .await?
         .ok_or_else(missing)?;
     transaction.commit().await.map_err(failed)?;
-    app.wakes.wake_job(kind, subject_id);
+    app.wakes.wake(Member::of_job(kind, subject_id));
     Ok(answer::json(202, &Job::from(job)))
 }

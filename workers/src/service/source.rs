@@ -11,7 +11,6 @@ use shared::queue::{Member, MemberKind, Ring};
 use sqlx::PgPool;
 
 use crate::ring::{Rebuild, RebuildError, spread};
-use crate::turns::member_of_job;
 
 /// The control database as the source of all rings.
 #[derive(Debug, Clone)]
@@ -62,8 +61,7 @@ impl RingSource {
             (Stage::Jobs(after), Ring::Jobs | Ring::Urgent) => {
                 let page = jobs::pending(&self.pool, after, Limit::most()).await?;
                 let of_ring = page.items.into_iter().filter_map(|key| {
-                    let (of, member) =
-                        member_of_job(key.kind, ResourceId::from_uuid(key.subject_id));
+                    let (of, member) = Member::of_job(key.kind, key.subject_id);
                     (of == ring).then_some((member, Duration::ZERO))
                 });
                 Ok(of_ring.collect())

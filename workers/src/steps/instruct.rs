@@ -7,12 +7,12 @@ use shared::db::fleet::{
 use shared::domain::{JobKind, ResourceState};
 use shared::ids::ParticipantId;
 use shared::ports::Address;
+use shared::queue::Member;
 
 use super::Performed;
 use super::render::{Rendered, render};
 use crate::context::{Agents, Asked, Context};
 use crate::ring::TurnError;
-use crate::turns::member_of_job;
 
 /// The spec of the participant as the rows say now, numbered like the newest instruction.
 pub(crate) async fn desired(
@@ -105,8 +105,7 @@ pub(crate) async fn wake_waiting(
             | ResourceState::Unavailable
             | ResourceState::Deprovisioned => continue,
         };
-        let (ring, member) = member_of_job(kind, id);
-        context.wake(ring, member).await;
+        context.wake(Member::of_job(kind, id.as_uuid())).await;
     }
     Ok(())
 }

@@ -6,13 +6,12 @@ use shared::db::fleet::{NewPlacement, ResourceRow, place};
 use shared::ids::{ParticipantId, ServerId, TimelineId};
 use shared::machine::Machine as _;
 use shared::machine::participant::Participant;
-use shared::queue::Ring;
+use shared::queue::Member;
 use shared::secret::Secret;
 
 use super::{Performed, contexts};
 use crate::context::Context;
 use crate::ring::TurnError;
-use crate::turns::member_of_server;
 
 /// Attaches the resource and wakes the server. All names of the new machine derive from ids that
 /// are stored here, before anything is asked of a provider.
@@ -25,9 +24,7 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
         return Ok(Performed::Overtaken);
     }
     transaction.commit().await.map_err(failed)?;
-    context
-        .wake(Ring::Ring, member_of_server(placed.server))
-        .await;
+    context.wake(Member::of_server(placed.server)).await;
     Ok(Performed::Done)
 }
 

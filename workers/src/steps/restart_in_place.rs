@@ -1,12 +1,11 @@
 //! Asks for a restart of PostgreSQL where it is.
 
 use shared::db::fleet::{ResourceRow, request_restart};
-use shared::queue::Ring;
+use shared::queue::Member;
 
 use super::Performed;
 use crate::context::Context;
 use crate::ring::TurnError;
-use crate::turns::member_of_server;
 
 /// Raises the participant's incarnation, once, whoever asks at the same time, and wakes its server.
 pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Performed, TurnError> {
@@ -24,8 +23,6 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
         resource.id = %row.id, participant.id = %base.participant,
         request_id = %row.request_id, "asked for a restart in place",
     );
-    context
-        .wake(Ring::Ring, member_of_server(base.server))
-        .await;
+    context.wake(Member::of_server(base.server)).await;
     Ok(asked.into())
 }

@@ -1,12 +1,11 @@
 //! Takes the URL of a resource away.
 
 use shared::db::fleet::{ResourceRow, allocate_route, withdraw};
-use shared::queue::Ring;
+use shared::queue::Member;
 
 use super::Performed;
 use crate::context::Context;
 use crate::ring::TurnError;
-use crate::turns::member_of_server;
 
 /// Allocates a generation, withdraws the endpoint, then erases the address; a participant that
 /// lived for this resource alone is asked to go in the same write.
@@ -23,9 +22,7 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
     let version = (row.id, row.version + 1);
     let recorded = withdraw(&context.pool, version, generation, context.now()).await?;
     if let Some(base) = row.base.as_ref().filter(|_| !recorded.is_overtaken()) {
-        context
-            .wake(Ring::Ring, member_of_server(base.server))
-            .await;
+        context.wake(Member::of_server(base.server)).await;
     }
     Ok(recorded.into())
 }

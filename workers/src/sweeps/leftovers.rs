@@ -3,11 +3,10 @@
 
 use shared::db::fleet::load_server;
 use shared::domain::ServerState;
-use shared::queue::Ring;
+use shared::queue::Member;
 
 use crate::context::Context;
 use crate::ring::TurnError;
-use crate::turns::member_of_server;
 
 /// Wakes the servers of such machines. A machine without any row is not ours to touch: it is
 /// reported.
@@ -15,7 +14,7 @@ pub(super) async fn sweep(context: Context) -> Result<(), TurnError> {
     for server in context.provider.list().await? {
         match load_server(&context.pool, server).await? {
             Some(row) if row.state == ServerState::Terminated => {
-                context.wake(Ring::Ring, member_of_server(server)).await;
+                context.wake(Member::of_server(server)).await;
             }
             Some(_) => {}
             None => tracing::warn!(server.id = %server, "the provider has a machine without a row"),

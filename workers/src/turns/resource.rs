@@ -10,12 +10,12 @@ use shared::domain::MachineKind;
 use shared::ids::ResourceId;
 use shared::machine::resource::{Driver, Event, Resource, Step};
 use shared::machine::{Alert, Decision, MAX_HOPS, Machine as _};
-use shared::queue::Outcome;
+use shared::queue::{Member, Outcome};
 
 pub(crate) use facts::since;
 pub(crate) use look::Look;
 
-use super::{member_of_job, outcome, told};
+use super::{outcome, told};
 use crate::context::Context;
 use crate::ring::{Turn, TurnError};
 use crate::steps::{self, Performed};
@@ -86,8 +86,7 @@ async fn rest(
             subject_id: row.id.as_uuid(),
         };
         if jobs::ask(&context.pool, key, row.request_id, context.now()).await? {
-            let (ring, member) = member_of_job(kind, row.id);
-            context.wake(ring, member).await;
+            context.wake(Member::of_job(kind, row.id.as_uuid())).await;
         }
     }
     Ok(())

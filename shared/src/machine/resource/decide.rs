@@ -42,11 +42,6 @@ fn for_driver(facts: &Facts, decision: Next) -> Next {
             job: wanted,
             ..decision
         },
-        // What happened is recorded by whoever sees it first.
-        Driver::Job(_) if decision.event.is_some() => Decision {
-            job: wanted,
-            ..decision
-        },
         Driver::Job(_) => Decision {
             job: wanted,
             ..Decision::finished()

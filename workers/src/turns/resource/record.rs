@@ -6,11 +6,12 @@ use shared::db::fleet::{Finish, Move, Recorded, ResourceRow, move_resource};
 use shared::domain::{JobKind, OperationKind, OperationState, Outage};
 use shared::machine::Machine as _;
 use shared::machine::resource::{Event, Resource};
+use shared::queue::Member;
 
-use super::{Look, facts, member_of_job};
+use super::{Look, facts};
 use crate::context::Context;
 use crate::ring::TurnError;
-use crate::turns::{member_of_resource, told};
+use crate::turns::told;
 
 /// Records `event` in one transaction, logs it, and wakes the job that follows.
 pub(super) async fn event(
@@ -41,12 +42,10 @@ pub(super) async fn event(
     );
     if event == Event::ServiceReady {
         told::provisioned(&row.plan, lasted);
-        let (ring, member) = member_of_resource(row);
-        context.wake(ring, member).await;
+        context.wake(Member::of_resource(&row.plan, row.id)).await;
     }
     if let Some(kind) = job {
-        let (ring, member) = member_of_job(kind, row.id);
-        context.wake(ring, member).await;
+        context.wake(Member::of_job(kind, row.id.as_uuid())).await;
     }
     Ok(recorded)
 }
