@@ -5,10 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use shared::process::{FAST_END, RunningProcess, Signal, end_all_in};
+use shared::agent_api::DATA_DIRECTORY;
+use shared::process::{
+    FAST_END, PostmasterFile, PostmasterState, RunningProcess, Signal, end_all_in,
+};
 use tokio::time::timeout;
 
 use crate::failure::{Failure, FailureKind};
+
+/// Directory of a server that belongs to its agent.
+const AGENT_DIRECTORY: &str = "agent";
 
 /// Name of the agent's program.
 pub(super) const AGENT: &str = "ringmaster-agent";
@@ -53,6 +59,31 @@ pub(super) fn count_agents(servers: &Path) -> usize {
     pids.into_iter()
         .filter(|pid| is_agent_of(*pid, servers))
         .count()
+}
+
+/// Servers below `servers`: how many there are, and how many of their PostgreSQL accept connections.
+pub(super) fn count_servers(servers: &Path) -> (usize, usize) {
+    let directories: Vec<PathBuf> = fs::read_dir(servers)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            Some(
+                entry
+                    .ok()?
+                    .path()
+                    .join(AGENT_DIRECTORY)
+                    .join(DATA_DIRECTORY),
+            )
+        })
+        .filter(|data| data.join("PG_VERSION").is_file())
+        .collect();
+    let serves = |data: &&PathBuf| {
+        PostmasterFile::read(data).is_some_and(|file| {
+            file.state == PostmasterState::Ready
+                && working_directory(file.pid).as_ref() == Some(data)
+        })
+    };
+    (directories.len(), directories.iter().filter(serves).count())
 }
 
 fn processes() -> Result<Vec<u32>, Failure> {

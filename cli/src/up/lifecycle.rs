@@ -2,16 +2,18 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use shared::process::{Account, PostgresInstallations};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::announce::announcement;
 use super::control_plane::{self, Connections};
 use super::engines::{ControlPostgres, Redis};
-use super::leftovers::end_servers;
+use super::leftovers::{count_servers, end_servers};
 use super::lock::Lock;
 use super::state::{Ports, loopback};
 use super::supervisor::{Service, Supervised};
@@ -19,6 +21,12 @@ use super::{Directory, log_files, remote, token};
 use crate::failure::{Failure, FailureKind};
 use crate::progress::Progress;
 use crate::screen::{note, say};
+
+/// Longest time to wait for servers of the last run to be back.
+const SERVERS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Time between two looks at them.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What `up` is asked for.
 #[derive(Debug, Clone)]
@@ -144,8 +152,26 @@ impl System {
 
         self.api = Some(start_child(api, ports.api).await?);
         self.worker = Some(start_child(worker, ports.worker).await?);
+        self.until_servers_are_back().await;
         say(announcement(&directory, ports))?;
         remote::remember_ready(&directory)
+    }
+
+    /// The worker brings the servers of the last run back by itself; usually that takes a moment,
+    /// and whoever uses a database next would meet it. One that takes longer is not waited for.
+    async fn until_servers_are_back(&self) {
+        let servers = self.directory.servers();
+        let (all, mut running) = count_servers(&servers);
+        if all == 0 {
+            return;
+        }
+        let progress = Progress::begin("servers");
+        let deadline = Instant::now() + SERVERS_PATIENCE;
+        while running < all && Instant::now() < deadline {
+            sleep(LOOK).await;
+            running = count_servers(&servers).1;
+        }
+        progress.done(format!("{running} of {all} run"));
     }
 
     fn prepare_directories(&mut self) -> Result<(), Failure> {
