@@ -15,7 +15,7 @@ use shared::db::resources::destroy::{DestroyRequest, request_destroy};
 use shared::domain::{DatabaseUrl, ResourceName, ResourceState, TokenScope};
 use shared::ids::{OperationId, RequestId, ResourceId, ServerId, TokenId};
 use shared::process::{
-    Account, DeathSignal, HARD_END, Launched, Lifetime, Program, RunningProcess, Signal, free_port,
+    Account, DeathSignal, Launched, Lifetime, Program, RunningProcess, Signal, free_port,
     processes_in, tail_of,
 };
 use shared::queue::{Member, MemberKind, Queue, QueueConfig, Ring};
@@ -269,17 +269,39 @@ impl World {
         Ok(PgConnection::connect(url.expose()).await?)
     }
 
-    /// The URL of the customer.
-    pub async fn url(&self, id: ResourceId) -> anyhow::Result<Secret> {
-        let row = self.row(id).await?;
+    /// The password of the customer.
+    pub async fn password(&self, id: ResourceId) -> anyhow::Result<Secret> {
         let query = "select password from resources where id = $1";
         let sealed: Vec<u8> = sqlx::query_scalar(query)
             .bind(id.as_uuid())
             .fetch_one(&self.database.pool)
             .await?;
-        let password = self
+        Ok(self
             .vault
-            .open(&format!("resource/{id}/password"), &sealed)?;
+            .open(&format!("resource/{id}/password"), &sealed)?)
+    }
+
+    /// Every log of workers, and what is left of those of servers.
+    pub fn logs(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let mut logs = Vec::new();
+        let mut directories = vec![self.directory.clone()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(&directory)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "log") {
+                    logs.push(path);
+                }
+            }
+        }
+        Ok(logs)
+    }
+
+    /// The URL of the customer.
+    pub async fn url(&self, id: ResourceId) -> anyhow::Result<Secret> {
+        let row = self.row(id).await?;
+        let password = self.password(id).await?;
         let endpoint = row.endpoint.context("the resource has an endpoint")?;
         let url = DatabaseUrl {
             role: &row.role_name,
@@ -353,6 +375,3 @@ impl Drop for World {
         }
     }
 }
-
-/// How processes of a data directory are ended by force.
-pub const BY_FORCE: &[shared::process::EndStep] = HARD_END;

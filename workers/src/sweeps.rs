@@ -1,7 +1,7 @@
 //! What nobody asks for and has to be done all the same, again and again.
 //!
 //! Every worker sweeps; each sweep is idempotent and cheap when there is nothing to do, so two at
-//! the same time do no harm. To add one: a file with an async function, and a line in [`start`].
+//! the same time do no harm. To add one: a file with an async function, and a line in `start`.
 
 mod audit;
 mod certificate;

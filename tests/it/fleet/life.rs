@@ -53,3 +53,41 @@ async fn hobby_databases_share_a_server_and_not_each_other() -> anyhow::Result<(
     world.connect(second).await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_secret_is_in_a_log_in_redis_or_in_an_argument() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let id = world.create("shop", "standard").await?;
+    let row = world.until(id, ResourceState::Available).await?;
+    let base = row.base.expect("an available resource is attached");
+    let password = world.password(id).await?;
+    let sealed = format!("participant/{}/prober-password", base.participant);
+    let prober = world.vault.open(&sealed, &base.prober_password)?;
+    world.connect(id).await?;
+
+    let mut places = world.logs()?;
+    assert!(
+        places.len() >= 3,
+        "logs of worker, agent and PostgreSQL: {places:?}"
+    );
+    places.push(world.redis.save_copy().await?);
+    for process in [world.agent(base.server)?, world.postmaster(base.server)?] {
+        places.push(format!("/proc/{}/cmdline", process.pid()).into());
+    }
+    for place in places {
+        let text = String::from_utf8_lossy(&std::fs::read(&place)?).into_owned();
+        for secret in [&password, &prober] {
+            assert!(
+                !text.contains(secret.expose()),
+                "a password is in {}",
+                place.display()
+            );
+        }
+        assert!(
+            !text.contains("PRIVATE KEY"),
+            "a key is in {}",
+            place.display()
+        );
+    }
+    Ok(())
+}
