@@ -97,8 +97,8 @@ async fn a_destroy_is_accepted_and_repeating_it_gives_the_same_operation() {
         format!("/v1/operations/{}", operation.id)
     );
     assert_eq!(destroy().await.json(), answer.json());
-    let member = Member::new(MemberKind::Deprovision, operation.resource_id.into());
-    world.wait_for_member(Ring::Jobs, member).await;
+    let member = Member::new(MemberKind::Resource, operation.resource_id.into());
+    world.wait_for_member(Ring::Ring, member).await;
 
     let create = world.get(&format!("/v1/operations/{}", create.id)).await;
     let create: Operation = serde_json::from_str(&create.text).unwrap();
