@@ -28,6 +28,10 @@ pub const HARD_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a service must have been absent by time-outs before its repair begins.
 pub const SOFT_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Looks in a row that found a service absent although its participant serves, after which a
+/// resource that was never available has PostgreSQL restarted.
+pub const LOOKS_UNTIL_STUCK: u32 = 10;
+
 /// Least time between two restarts in place of one participant, whichever of its resources asks.
 pub const RESTART_PAUSE: Duration = Duration::from_mins(2);
 
@@ -234,8 +238,8 @@ pub struct Facts {
 /// Whether the agent must be asked before deciding: only where its answer can matter.
 pub fn asks_agent(state: ResourceState) -> bool {
     match state {
-        Unavailable | Recovering => true,
-        Creating | Available | Deprovisioning | Deprovisioned => false,
+        Creating | Unavailable | Recovering => true,
+        Available | Deprovisioning | Deprovisioned => false,
     }
 }
 

@@ -276,3 +276,38 @@ fn a_resource_is_forgotten_only_when_its_data_is_gone() {
         }
     });
 }
+
+#[test]
+fn a_new_resource_whose_postgres_hangs_before_it_was_ever_seen_is_restarted() {
+    let looks = |in_a_row| {
+        let attached = resource::Attached {
+            participant: ParticipantState::Serving,
+            destroy_requested: false,
+            server: ServerState::Ready,
+            instruction: Instruction::Acknowledged,
+            agent: AgentView::Runs,
+            restart_asked_ago: None,
+        };
+        Resource::decide(&resource::Facts {
+            driver: Driver::Job(JobKind::Provision),
+            state: ResourceState::Creating,
+            time_in_state: Duration::from_mins(1),
+            deadline_passed: false,
+            destroy_requested: false,
+            cadence: Duration::from_secs(10),
+            dedicated: true,
+            secrets_made: true,
+            attached: Some(attached),
+            endpoint: resource::EndpointView::Unset,
+            seen: Seen::Absent {
+                outage: Outage::TimedOut,
+                in_a_row,
+            },
+            disk: resource::DiskView::Unknown,
+        })
+        .step
+    };
+    let until = resource::LOOKS_UNTIL_STUCK;
+    assert_eq!(looks(until - 1), Some(resource::Step::Probe));
+    assert_eq!(looks(until), Some(resource::Step::RestartInPlace));
+}

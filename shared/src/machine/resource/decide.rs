@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{
     AgentView, Attached, DiskView, Driver, EndpointView, Event, Facts, HARD_PATIENCE, Instruction,
-    RESTART_PAUSE, Resource, SOFT_PATIENCE, Seen, Step, TIME_OUTS_UNTIL_LOST, job_of,
+    LOOKS_UNTIL_STUCK, RESTART_PAUSE, Resource, SOFT_PATIENCE, Seen, Step, TIME_OUTS_UNTIL_LOST,
+    job_of,
 };
 use crate::domain::{Outage, ParticipantState, ResourceState, ServerState};
 use crate::machine::{Alert, Decision, Machine, cadence};
@@ -94,6 +95,11 @@ fn create(facts: &Facts) -> Next {
     }
     match (facts.seen, facts.endpoint) {
         (Seen::Nothing, _) => Decision::perform(Step::Probe, Duration::ZERO),
+        (Seen::Absent { outage, in_a_row }, _)
+            if in_a_row >= LOOKS_UNTIL_STUCK && restart_helps(facts, outage, &attached) =>
+        {
+            Decision::perform(Step::RestartInPlace, cadence::waiting(facts.time_in_state))
+        }
         (Seen::Absent { .. }, _) => {
             Decision::perform(Step::Probe, cadence::waiting(facts.time_in_state))
         }

@@ -61,7 +61,11 @@ impl World {
                 ResourceState::Available
             };
             if row.life.state != goal {
-                open.push(format!("{id:?} is {} instead of {goal}", row.life.state));
+                let on = row.participant.map(|on| self.rows.participants.row(on));
+                let state = row.life.state;
+                open.push(format!(
+                    "{id:?} is {state} instead of {goal}: {row:?} on {on:?}"
+                ));
             }
         }
         for (id, row) in self.rows.servers.iter() {
