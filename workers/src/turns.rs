@@ -4,6 +4,7 @@
 //! ([`shared::machine`]) until the machine rests; a write that was overtaken ends it, and the next
 //! turn looks again.
 
+mod alerts;
 mod jobs;
 mod outcome;
 mod resource;

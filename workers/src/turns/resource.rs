@@ -4,18 +4,18 @@ mod facts;
 mod look;
 mod record;
 
-use shared::db::fleet::{AlertSubject, ResourceRow, settle_alert};
+use shared::db::fleet::{AlertSubject, ResourceRow};
 use shared::db::jobs::{self, JobKey};
 use shared::domain::MachineKind;
 use shared::ids::ResourceId;
 use shared::machine::resource::{Driver, Event, Resource, Step};
-use shared::machine::{Alert, Decision, MAX_HOPS, Machine as _};
+use shared::machine::{Decision, MAX_HOPS, Machine as _};
 use shared::queue::{Member, Outcome};
 
 pub(crate) use facts::since;
 pub(crate) use look::Look;
 
-use super::{outcome, told};
+use super::{alerts, outcome};
 use crate::context::Context;
 use crate::ring::{Turn, TurnError};
 use crate::steps::{self, Performed};
@@ -68,18 +68,16 @@ async fn rest(
     row: &ResourceRow,
     decision: &Decision<Event, Step>,
 ) -> Result<(), TurnError> {
-    if decision.alert.map(Alert::as_str) != row.open_alert.as_deref() {
-        let id = row.id.as_uuid();
-        let subject = AlertSubject {
-            kind: MachineKind::Resource,
-            id,
-            resource: Some(id),
-        };
-        settle_alert(&context.pool, subject, decision.alert, context.now()).await?;
-        if decision.alert.is_some() && row.deadline_at.is_some_and(|at| at <= context.now()) {
-            told::deadline_passed(MachineKind::Resource);
-        }
-    }
+    let subject = AlertSubject {
+        kind: MachineKind::Resource,
+        id: row.id.as_uuid(),
+        resource: Some(row.id.as_uuid()),
+    };
+    let before = alerts::Before {
+        open: row.open_alert.as_deref(),
+        deadline_at: row.deadline_at,
+    };
+    alerts::settle(context, subject, before, decision.alert).await?;
     if let Some(kind) = decision.job.filter(|_| !decision.done) {
         let key = JobKey {
             kind,

@@ -7,18 +7,16 @@ mod record;
 
 use std::time::Duration;
 
-use shared::db::fleet::{
-    AlertSubject, ParticipantRow, ServerRow, load_server, participant_on, settle_alert,
-};
+use shared::db::fleet::{AlertSubject, ParticipantRow, ServerRow, load_server, participant_on};
 use shared::domain::MachineKind;
 use shared::ids::ServerId;
 use shared::machine::server::{Event, Server, Step};
-use shared::machine::{Alert, Decision, MAX_HOPS, Machine as _};
+use shared::machine::{Decision, MAX_HOPS, Machine as _};
 use shared::queue::Outcome;
 
 use look::Look;
 
-use super::{outcome, told};
+use super::{alerts, outcome};
 use crate::context::Context;
 use crate::ring::{Turn, TurnError};
 use crate::steps::{self, Performed};
@@ -137,17 +135,16 @@ async fn rest(
     row: &ServerRow,
     decision: &Decision<Event, Step>,
 ) -> Result<Hop, TurnError> {
-    if decision.alert.map(Alert::as_str) != row.open_alert.as_deref() {
-        let subject = AlertSubject {
-            kind: MachineKind::Server,
-            id: row.id.as_uuid(),
-            resource: None,
-        };
-        settle_alert(&context.pool, subject, decision.alert, context.now()).await?;
-        if decision.alert.is_some() && row.deadline_at.is_some_and(|at| at <= context.now()) {
-            told::deadline_passed(MachineKind::Server);
-        }
-    }
+    let subject = AlertSubject {
+        kind: MachineKind::Server,
+        id: row.id.as_uuid(),
+        resource: None,
+    };
+    let before = alerts::Before {
+        open: row.open_alert.as_deref(),
+        deadline_at: row.deadline_at,
+    };
+    alerts::settle(context, subject, before, decision.alert).await?;
     Ok(Hop::Rests(Rest {
         come_back: decision.come_back,
         done: decision.done,

@@ -1,17 +1,15 @@
 //! The part of a server's turn that is about the participant on it.
 
-use shared::db::fleet::{
-    AlertSubject, ParticipantRow, ServerRow, request_server_end, settle_alert,
-};
+use shared::db::fleet::{AlertSubject, ParticipantRow, ServerRow, request_server_end};
 use shared::domain::MachineKind;
+use shared::machine::Machine as _;
 use shared::machine::participant::{Participant, Step};
-use shared::machine::{Alert, Machine as _};
 
 use super::{Hop, Look, Rest, facts, record};
 use crate::context::Context;
 use crate::ring::TurnError;
 use crate::steps::{self, Performed, Rendered};
-use crate::turns::told;
+use crate::turns::alerts;
 
 /// One hop of the participant's machine.
 pub(super) async fn hop(
@@ -40,17 +38,16 @@ pub(super) async fn hop(
             return Ok(Hop::Again);
         }
     }
-    if decision.alert.map(Alert::as_str) != row.open_alert.as_deref() {
-        let subject = AlertSubject {
-            kind: MachineKind::Participant,
-            id: row.id.as_uuid(),
-            resource: None,
-        };
-        settle_alert(&context.pool, subject, decision.alert, context.now()).await?;
-        if decision.alert.is_some() && row.deadline_at.is_some_and(|at| at <= context.now()) {
-            told::deadline_passed(MachineKind::Participant);
-        }
-    }
+    let subject = AlertSubject {
+        kind: MachineKind::Participant,
+        id: row.id.as_uuid(),
+        resource: None,
+    };
+    let before = alerts::Before {
+        open: row.open_alert.as_deref(),
+        deadline_at: row.deadline_at,
+    };
+    alerts::settle(context, subject, before, decision.alert).await?;
     Ok(Hop::Rests(Rest {
         come_back: decision.come_back,
         done: decision.done,
