@@ -22,6 +22,7 @@ pub mod plans;
 pub mod resources;
 pub mod ring_epochs;
 pub mod servers;
+pub mod time;
 pub mod tokens;
 pub mod transitions;
 

@@ -5,3 +5,4 @@ mod crowd;
 mod databases;
 mod life;
 mod stalled;
+mod wrong_clock;

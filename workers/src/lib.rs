@@ -1,11 +1,11 @@
 //! The brains: workers that turn every member of the rings.
-
 //!
 //! - [`ring`]: claims members, turns them, settles them;
 //! - [`turns`]: what a turn of a resource, a server or a job is: load, look, decide, one step,
 //!   record;
 //! - [`steps`]: what a machine can ask for, one idempotent action per file;
 //! - [`cloud`], [`endpoint`]: adapters of the outside world;
+//! - [`control_clock`]: the time that all workers agree on;
 //! - [`sweeps`]: what nobody asked for: audit of the queue, housekeeping;
 //! - [`service`]: all of it put together into a process.
 //!
@@ -14,6 +14,7 @@
 pub mod authority;
 pub mod cloud;
 pub mod context;
+pub mod control_clock;
 pub mod endpoint;
 pub mod observe;
 pub mod ring;

@@ -1,7 +1,10 @@
 //! The worker: see the library.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use shared::clock::SystemClock;
 
 fn main() -> ExitCode {
-    workers::service::main()
+    workers::service::main(Arc::new(SystemClock))
 }

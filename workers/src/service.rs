@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use shared::agent_api::client::AgentClient;
-use shared::clock::{Clock, SystemClock};
+use shared::clock::Clock;
 use shared::db;
 use shared::ids::WorkerId;
 use shared::ports::Provider;
 use shared::queue::{Queue, QueueConfig};
 use shared::telemetry::Readiness;
+use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +26,7 @@ pub use source::RingSource;
 use crate::authority;
 use crate::cloud::LocalProvider;
 use crate::context::{Agents, Context, Memory};
+use crate::control_clock::ControlClock;
 use crate::endpoint::DirectEndpoint;
 use crate::observe::{ObservationWriter, Prober};
 use crate::ring::RingWorker;
@@ -37,20 +39,26 @@ const AGENT_PATIENCE: Duration = Duration::from_secs(3);
 /// Connections one worker holds to the control database.
 const DATABASE_CONNECTIONS: u32 = 12;
 
-/// Works until `stop`, then lets turns finish, settles and leaves.
+/// Works until `stop`, then lets turns finish, settles and leaves. `clock` is the machine's own,
+/// which may be wrong: what is stored is the time of the control database.
 ///
 /// # Errors
 /// What kept it from starting, or a loop that ended by itself. A control database or a Redis that
 /// goes away while it works is waited for.
 pub async fn run(
     options: WorkerOptions,
+    clock: Arc<dyn Clock>,
     readiness: Readiness,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let tasks = TaskTracker::new();
     // What records the last turns outlives them.
     let stop_recording = CancellationToken::new();
-    let context = build(&options, &tasks).await?;
+    let mut connect = db::ConnectOptions::of("ringmaster-worker");
+    connect.max_connections = DATABASE_CONNECTIONS;
+    let pool = db::connect(&options.database.database_url, &connect).await?;
+    let clock = Arc::new(ControlClock::put_right(clock, &pool).await?);
+    let context = build(&options, pool, Arc::clone(&clock), &tasks).await?;
     let store = context.pool.clone();
     let (writer, recording) = (context.observations.clone(), stop_recording.clone());
     tasks.spawn(async move { writer.run(&store, recording).await });
@@ -59,7 +67,7 @@ pub async fn run(
         stop.clone()
             .run_until_cancelled_owned(async move { prober.tend().await }),
     );
-    sweeps::start(&context, &tasks, &stop);
+    sweeps::start(&context, &clock, &tasks, &stop);
     readiness.set_ready();
     tracing::info!(worker.id = %context.worker, "works");
     let ring = RingWorker {
@@ -78,13 +86,14 @@ pub async fn run(
     Ok(ended?)
 }
 
-async fn build(options: &WorkerOptions, tasks: &TaskTracker) -> anyhow::Result<Context> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+async fn build(
+    options: &WorkerOptions,
+    pool: PgPool,
+    clock: Arc<ControlClock>,
+    tasks: &TaskTracker,
+) -> anyhow::Result<Context> {
     let worker = WorkerId::new();
     let vault = options.encryption_key.vault().map_err(anyhow::Error::msg)?;
-    let mut connect = db::ConnectOptions::of("ringmaster-worker");
-    connect.max_connections = DATABASE_CONNECTIONS;
-    let pool = db::connect(&options.database.database_url, &connect).await?;
     let queue = Queue::connect(QueueConfig::try_from(&options.redis)?).await?;
     let authority = authority::load_or_make(&pool, &vault, clock.as_ref()).await?;
     let identity = authority.issue_for_worker(worker, clock.as_ref())?;

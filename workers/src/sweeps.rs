@@ -5,17 +5,20 @@
 
 mod audit;
 mod certificate;
+mod clock;
 mod gauges;
 mod housekeeping;
 mod leftovers;
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::context::Context;
+use crate::control_clock::ControlClock;
 
 /// Time between two audits of the queue.
 const AUDIT: Duration = Duration::from_secs(15);
@@ -25,11 +28,18 @@ const GAUGES: Duration = Duration::from_secs(10);
 const HOUSEKEEPING: Duration = Duration::from_mins(10);
 /// Time between two looks for machines that no server stands for.
 const LEFTOVERS: Duration = Duration::from_mins(5);
+/// Time between two comparisons of clocks.
+const CLOCK: Duration = Duration::from_secs(30);
 /// Time between two renewals of this worker's own certificate: well within its day.
 const CERTIFICATE: Duration = Duration::from_hours(4);
 
 /// Starts all sweeps on `tasks`, until `stop`.
-pub(crate) fn start(context: &Context, tasks: &TaskTracker, stop: &CancellationToken) {
+pub(crate) fn start(
+    context: &Context,
+    clock: &Arc<ControlClock>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
     let every = |name: &'static str, pause: Duration| Sweep {
         name,
         pause,
@@ -43,6 +53,8 @@ pub(crate) fn start(context: &Context, tasks: &TaskTracker, stop: &CancellationT
     tasks.spawn(every("housekeeping", HOUSEKEEPING).run(move || housekeeping::sweep(at.clone())));
     let at = context.clone();
     tasks.spawn(every("leftovers", LEFTOVERS).run(move || leftovers::sweep(at.clone())));
+    let (pool, clock) = (context.pool.clone(), Arc::clone(clock));
+    tasks.spawn(every("clock", CLOCK).run(move || clock::sweep(Arc::clone(&clock), pool.clone())));
     let at = context.clone();
     tasks.spawn(
         every("certificate", CERTIFICATE).run(move || std::future::ready(certificate::sweep(&at))),

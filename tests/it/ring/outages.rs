@@ -243,6 +243,22 @@ async fn an_unreachable_redis_stops_nothing_for_good_and_outcomes_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn half_a_minute_without_redis_ends_no_worker() {
+    let world = World::with(Ring::Ring, MEMBERS).await;
+    let mut proxy = TcpProxy::start(world.redis.port()).await.unwrap();
+    let queue = connect(&proxy.redis_url()).await;
+    let worker = world.worker_on(queue, quick(Ring::Ring), |_| {
+        again(Duration::from_millis(5))
+    });
+    world.until_turned(MEMBERS, 2).await;
+    proxy.close().await;
+    // Not a wait for something to happen: the length of the outage is what is tried.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    proxy.open().await.unwrap();
+    goes_on(&world, worker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_redis_only_slows_the_ring() {
     let world = World::with(Ring::Ring, MEMBERS).await;
     world.build(Ring::Ring).await;

@@ -1,7 +1,11 @@
-//! The worker, built with the tests, so that they can start and kill it as a process.
+//! The worker, built with the tests, so that they can start and kill it as a process, on a machine
+//! whose clock is wrong if they like.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use tests::offset_clock::OffsetClock;
 
 fn main() -> ExitCode {
-    workers::service::main()
+    workers::service::main(Arc::new(OffsetClock::from_environment()))
 }

@@ -2,7 +2,9 @@
 //! code whether it could.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use shared::clock::Clock;
 use shared::config;
 use shared::telemetry::{self, Readiness, StatusServer};
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,9 +13,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{WorkerOptions, run};
 
-/// The whole process.
-pub fn main() -> ExitCode {
-    match start() {
+/// The whole process, on a machine with this clock.
+pub fn main(clock: Arc<dyn Clock>) -> ExitCode {
+    match start(clock) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the worker ends");
@@ -31,18 +33,18 @@ fn complain(error: &anyhow::Error) {
     eprintln!("ringmaster-worker: {error:#}");
 }
 
-fn start() -> anyhow::Result<()> {
+fn start(clock: Arc<dyn Clock>) -> anyhow::Result<()> {
     let options: WorkerOptions = config::parse()?;
     telemetry::init_logging("ringmaster-worker", &options.log.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let worked = runtime.block_on(serve(options));
+    let worked = runtime.block_on(serve(options, clock));
     runtime.shutdown_background();
     worked
 }
 
-async fn serve(options: WorkerOptions) -> anyhow::Result<()> {
+async fn serve(options: WorkerOptions, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
     let metrics = telemetry::install_recorder("ringmaster-worker")?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -65,7 +67,7 @@ async fn serve(options: WorkerOptions) -> anyhow::Result<()> {
         }
         asked.cancel();
     });
-    let worked = run(options, readiness, stop.clone()).await;
+    let worked = run(options, clock, readiness, stop.clone()).await;
     stop.cancel();
     tasks.close();
     tasks.wait().await;
