@@ -24,7 +24,7 @@ pub use source::RingSource;
 
 use crate::authority;
 use crate::cloud::LocalProvider;
-use crate::context::{Agents, Context, Memory};
+use crate::context::{Agents, Borders, Context, Memory};
 use crate::endpoint::DirectEndpoint;
 use crate::observe::{ObservationWriter, Prober};
 use crate::ring::RingWorker;
@@ -78,7 +78,11 @@ pub async fn run(
     Ok(ended?)
 }
 
-async fn build(options: &WorkerOptions, tasks: &TaskTracker) -> anyhow::Result<Context> {
+/// Everything turns work with, as `options` say. What goes on beside them runs on `tasks`.
+///
+/// # Errors
+/// The control database cannot be reached, or an option does not fit the others.
+pub async fn build(options: &WorkerOptions, tasks: &TaskTracker) -> anyhow::Result<Context> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let worker = WorkerId::new();
     let vault = options.encryption_key.vault().map_err(anyhow::Error::msg)?;
@@ -106,6 +110,7 @@ async fn build(options: &WorkerOptions, tasks: &TaskTracker) -> anyhow::Result<C
         postgres_major: options.postgres_major,
         memory: Arc::new(Memory::default()),
         worker,
+        borders: Borders::default(),
     })
 }
 

@@ -9,6 +9,9 @@ mod gauges;
 mod housekeeping;
 mod leftovers;
 
+pub use audit::sweep as audit;
+pub use leftovers::sweep as leftovers;
+
 use std::fmt::Display;
 use std::time::Duration;
 
