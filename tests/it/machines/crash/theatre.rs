@@ -225,11 +225,7 @@ impl Play {
                 .map(|(id, row)| (id, (row.life.state, row.secrets, row.participant.is_some())))
                 .collect(),
             servers,
-            routes: world
-                .endpoint
-                .values()
-                .filter(|route| route.to.is_some())
-                .count(),
+            routes: world.endpoint.in_force(),
             instances: world.cloud.list().count(),
             databases: world.cloud.databases().len(),
             jobs: world.rows.jobs.iter().copied().collect(),
