@@ -9,6 +9,8 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod domain;
+#[cfg(feature = "fakes")]
+pub mod fakes;
 pub mod http_api;
 pub mod ids;
 pub mod machine;

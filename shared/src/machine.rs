@@ -29,6 +29,7 @@ pub mod render;
 pub mod resource;
 pub mod server;
 
+mod act;
 mod alert;
 #[cfg(test)]
 mod check;
@@ -37,6 +38,7 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::time::Duration;
 
+pub use act::Act;
 pub use alert::Alert;
 
 use crate::domain::{JobKind, MachineKind, ParticipantState, ResourceState, ServerState};

@@ -7,6 +7,8 @@ mod api;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod db;
 #[cfg(test)]
 mod fleet;

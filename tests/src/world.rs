@@ -1,12 +1,14 @@
 //! A whole control plane for one test: control database, Redis, workers and agents as processes,
 //! and real PostgreSQL. All of it is gone when the test is.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use clap::Parser as _;
 use shared::agent_api::DATA_DIRECTORY;
 use shared::clock::{Clock as _, SystemClock};
 use shared::db::fleet::{ResourceRow, load_resources};
@@ -22,6 +24,7 @@ use shared::queue::{Member, MemberKind, Queue, QueueConfig, Ring};
 use shared::secret::{Secret, Vault};
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, sleep};
+use workers::service::WorkerOptions;
 
 use crate::control_database::ControlDatabase;
 use crate::redis_server::RedisServer;
@@ -80,11 +83,7 @@ impl World {
 
     /// Starts one more worker, with these variables in its environment beside the usual ones.
     pub async fn start_worker(&mut self, variables: &[(&str, &str)]) -> anyhow::Result<usize> {
-        let built = std::env::current_exe()?;
-        let built = built
-            .parent()
-            .and_then(Path::parent)
-            .context("find what was built")?;
+        let built = built()?;
         let number = self.workers.len();
         let mut program = Program::new(built.join("worker_under_test"), &Account::current())
             .env("RINGMASTER_DATABASE_URL", self.database.url().expose())
@@ -101,6 +100,26 @@ impl World {
         let lifetime = Lifetime::DiesWithUs(DeathSignal::Kill);
         self.workers.push(program.launch(lifetime, &log).await?);
         Ok(number)
+    }
+
+    /// Options of a worker that runs in this process.
+    pub fn worker_options(&self) -> anyhow::Result<WorkerOptions> {
+        let text = |path: PathBuf| path.into_os_string();
+        Ok(WorkerOptions::try_parse_from([
+            "ringmaster-worker".into(),
+            "--database-url".into(),
+            self.database.url().expose().into(),
+            "--redis-url".into(),
+            self.redis.url().into(),
+            "--encryption-key-file".into(),
+            text(self.directory.join("key")),
+            "--local-root".into(),
+            text(self.servers()),
+            "--agent-binary".into(),
+            text(built()?.join("agent_under_test")),
+            "--supervisor-pid".into(),
+            OsString::from(std::process::id().to_string()),
+        ])?)
     }
 
     /// A worker, to send signals to.
@@ -374,4 +393,11 @@ impl Drop for World {
             drop(fs::remove_dir_all(&self.directory));
         }
     }
+}
+
+/// Directory of the programs that were built with this test.
+pub fn built() -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let directory = test.parent().and_then(Path::parent);
+    Ok(directory.context("find what was built")?.to_owned())
 }

@@ -1,6 +1,7 @@
 //! What every turn needs, made once per worker.
 
 mod agents;
+mod borders;
 mod memory;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::observe::{ObservationWriter, Prober};
 use crate::turns::rows::Rows;
 
 pub use agents::{Agents, Asked};
+pub use borders::{Border, Borders, Gate};
 pub use memory::Memory;
 
 /// Everything a turn works with.
@@ -53,6 +55,8 @@ pub struct Context {
     pub memory: Arc<Memory>,
     /// This worker.
     pub worker: WorkerId,
+    /// Where tests interrupt its turns.
+    pub borders: Borders,
 }
 
 impl Context {
@@ -64,6 +68,7 @@ impl Context {
     /// Makes `member` due now. A wake that fails is repaired by the audit, so a turn whose record
     /// is already written does not fail for it.
     pub async fn wake(&self, (ring, member): (Ring, Member)) {
+        self.borders.within().await;
         if let Err(error) = self.try_wake(ring, member).await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(%member, error = %shared::telemetry::chain(error), "failed to wake");

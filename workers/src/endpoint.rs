@@ -7,7 +7,8 @@ use shared::ports::{Address, Endpoint, EndpointError, Route};
 
 /// The endpoint that is no endpoint: customers connect to the participant's own address.
 ///
-/// The address is in force as soon as it is known, and there is nothing to withdraw.
+/// It holds no route, so there is nothing that a late word could change and nothing to withdraw:
+/// what customers use is the address that is recorded, and only the newest word is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DirectEndpoint;
 

@@ -25,7 +25,7 @@ pub use source::RingSource;
 
 use crate::authority;
 use crate::cloud::LocalProvider;
-use crate::context::{Agents, Context, Memory};
+use crate::context::{Agents, Borders, Context, Memory};
 use crate::control_clock::ControlClock;
 use crate::endpoint::DirectEndpoint;
 use crate::observe::{ObservationWriter, Prober};
@@ -54,11 +54,9 @@ pub async fn run(
     let tasks = TaskTracker::new();
     // What records the last turns outlives them.
     let stop_recording = CancellationToken::new();
-    let mut connect = db::ConnectOptions::of("ringmaster-worker");
-    connect.max_connections = DATABASE_CONNECTIONS;
-    let pool = db::connect(&options.database.database_url, &connect).await?;
+    let pool = connect(&options).await?;
     let clock = Arc::new(ControlClock::put_right(clock, &pool).await?);
-    let context = build(&options, pool, Arc::clone(&clock), &tasks).await?;
+    let context = build(&options, pool, Arc::<ControlClock>::clone(&clock), &tasks).await?;
     let store = context.pool.clone();
     let (writer, recording) = (context.observations.clone(), stop_recording.clone());
     tasks.spawn(async move { writer.run(&store, recording).await });
@@ -86,10 +84,24 @@ pub async fn run(
     Ok(ended?)
 }
 
-async fn build(
+/// The connections of one worker to the control database that `options` name.
+///
+/// # Errors
+/// It cannot be reached.
+pub async fn connect(options: &WorkerOptions) -> Result<PgPool, db::DbError> {
+    let mut connect = db::ConnectOptions::of("ringmaster-worker");
+    connect.max_connections = DATABASE_CONNECTIONS;
+    db::connect(&options.database.database_url, &connect).await
+}
+
+/// Everything turns work with, as `options` say. What goes on beside them runs on `tasks`.
+///
+/// # Errors
+/// Something cannot be reached, or an option does not fit the others.
+pub async fn build(
     options: &WorkerOptions,
     pool: PgPool,
-    clock: Arc<ControlClock>,
+    clock: Arc<dyn Clock>,
     tasks: &TaskTracker,
 ) -> anyhow::Result<Context> {
     let worker = WorkerId::new();
@@ -115,6 +127,7 @@ async fn build(
         postgres_major: options.postgres_major,
         memory: Arc::new(Memory::default()),
         worker,
+        borders: Borders::default(),
     })
 }
 

@@ -10,6 +10,9 @@ mod gauges;
 mod housekeeping;
 mod leftovers;
 
+pub use audit::sweep as audit;
+pub use leftovers::sweep as leftovers;
+
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,8 +9,10 @@ use crate::db::{DbError, Limit, Page};
 use crate::domain::Observation;
 use crate::ids::ResourceId;
 
-/// Records what was seen as the newest, unless something newer is recorded. Resources that do not
-/// exist are left out.
+/// Records what was seen as the newest, unless something newer is recorded.
+///
+/// Resources that do not exist are left out, and so are those that were forgotten on their way out:
+/// a look that is recorded late must not bring anything of them back.
 ///
 /// At most a thousand of them, so that the statement is short.
 ///
@@ -29,7 +31,15 @@ pub async fn record_newest(
             select distinct on (resource_id) resource_id, observed_at, available, body
             from unnest($1::uuid[], $2::timestamptz[], $3::boolean[], $4::jsonb[])
                 as seen (resource_id, observed_at, available, body)
-            where exists (select from resources where id = resource_id)
+            where exists (
+                select from resources
+                where
+                    id = resource_id
+                    and (
+                        state not in ('deprovisioning', 'deprovisioned')
+                        or participant_id is not null
+                    )
+            )
             order by resource_id, observed_at desc
         )
         insert into observations as known (resource_id, observed_at, available, body)

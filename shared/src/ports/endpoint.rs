@@ -7,12 +7,26 @@ use futures::future::BoxFuture;
 use crate::ids::ResourceId;
 
 /// Points the URL of a resource at a participant.
+///
+/// Words about a resource are numbered by generations, which the control database allocates before
+/// a word is said. An endpoint that holds routes, as a proxy or an elastic address does, keeps the
+/// number of the newest word about each, also of a withdrawal, and refuses every earlier one. An
+/// endpoint that holds none has nothing that a late word could change: it answers each with the
+/// address that the word names. In both cases an address is in force for customers only once it is
+/// recorded, by compare-and-set on the generation, and a late answer is not recorded.
 pub trait Endpoint: Send + Sync {
     /// Points `route.resource` at `route.upstream`, and answers the address customers use once the
-    /// route is in force. Idempotent; a lower generation than one already in force is refused.
+    /// route is in force. Idempotent.
+    ///
+    /// # Errors
+    /// [`EndpointError`]; of an endpoint that holds routes also for a late word.
     fn point<'a>(&'a self, route: &'a Route) -> BoxFuture<'a, Result<Address, EndpointError>>;
 
-    /// Takes the route of `resource` away, as word number `generation`. Idempotent.
+    /// Takes the route of `resource` away, as word number `generation`; one that was never there
+    /// is as good as withdrawn. Idempotent.
+    ///
+    /// # Errors
+    /// As [`Endpoint::point`].
     fn withdraw(
         &self,
         resource: ResourceId,
@@ -62,9 +76,17 @@ pub enum EndpointError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A newer route is in force.
-    #[error("a newer route than generation {generation} of resource {resource} is in force")]
+    /// A newer word was heard.
+    #[error("a newer word than generation {generation} about resource {resource} was heard")]
     OldGeneration {
+        /// The resource.
+        resource: ResourceId,
+        /// The generation that was refused.
+        generation: u64,
+    },
+    /// Another word of the same number was heard.
+    #[error("another word of generation {generation} about resource {resource} was heard")]
+    GenerationReused {
         /// The resource.
         resource: ResourceId,
         /// The generation that was refused.

@@ -11,7 +11,8 @@ use crate::secret::Secret;
 /// [`ServerId`], so that a crash between effect and record is repaired by asking again.
 pub trait Provider: Send + Sync {
     /// Asks for the machine of `order` and for a running agent on it. A machine that exists is
-    /// kept; a dead agent is started again; an expired certificate is replaced.
+    /// kept; a dead agent is started again; an expired certificate is replaced, for an agent that has
+    /// one cannot be reached any more to be given another.
     fn ensure<'a>(
         &'a self,
         order: &'a ServerOrder,
@@ -35,7 +36,7 @@ pub struct ServerOrder {
     pub server: ServerId,
     /// Request it belongs to, for the logs.
     pub request_id: RequestId,
-    /// Makes what the agent proves itself with; called only when the machine needs it.
+    /// What the agent proves itself with from now on, if it has nothing yet or must be started.
     pub credentials: Credentials,
 }
 

@@ -3,10 +3,12 @@
 use chrono::Duration;
 use http::Method;
 use serde_json::json;
-use shared::db::{alerts, observations, operations, transitions};
+use shared::db::fleet::{AlertSubject, settle_alert};
+use shared::db::{observations, operations, transitions};
 use shared::domain::{MachineKind, Observation, OperationKind, OperationState, Outage, TokenScope};
 use shared::http_api::{Operation, Page, ResourceDetail, Transition};
 use shared::ids::RequestId;
+use shared::machine::Alert;
 use shared::queue::{Member, MemberKind, Ring};
 
 use super::world::{World, now};
@@ -40,22 +42,21 @@ async fn an_available_resource_shows_its_url_observation_and_alerts() {
     observations::record_newest(pool, &[(id, seen.clone())])
         .await
         .unwrap();
-    let alert = alerts::NewAlert {
-        name: "server_unreachable",
-        subject_kind: "server",
-        subject_id: server.as_uuid(),
-        resource_id: None,
-        detail: "no answer for 5 minutes",
-        now: now(),
+    let subject = AlertSubject {
+        kind: MachineKind::Server,
+        id: server.as_uuid(),
+        resource: None,
     };
-    alerts::raise(pool, &alert).await.unwrap();
+    settle_alert(pool, subject, Some(Alert::ServerUnreachable), now())
+        .await
+        .unwrap();
 
     let detail: ResourceDetail =
         serde_json::from_str(&world.get("/v1/resources/shop").await.text).unwrap();
     assert_eq!(detail.resource.endpoint.unwrap().port, 7002);
     assert_eq!(detail.resource.postgres_major, Some(15));
     assert_eq!(detail.observation, Some(seen));
-    assert_eq!(detail.alerts[0].name, "server_unreachable");
+    assert_eq!(detail.alerts[0].name, "server-unreachable");
 
     let url = world
         .call(Method::GET, "/v1/resources/shop/url", TokenScope::Write)

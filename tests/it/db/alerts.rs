@@ -1,51 +1,62 @@
 //! Alerts: open once, found from the resource that they touch.
 
-use chrono::Duration;
+use chrono::{DateTime, Duration, Utc};
 use shared::db::Limit;
-use shared::db::alerts::{self, NewAlert};
+use shared::db::alerts;
+use shared::db::fleet::{AlertSubject, settle_alert};
+use shared::domain::MachineKind;
+use shared::ids::ResourceId;
+use shared::machine::Alert;
 
 use super::world::{World, now};
 
+async fn settle(world: &World, id: ResourceId, alert: Option<Alert>, at: DateTime<Utc>) {
+    let subject = AlertSubject {
+        kind: MachineKind::Resource,
+        id: id.as_uuid(),
+        resource: Some(id.as_uuid()),
+    };
+    settle_alert(world.pool(), subject, alert, at)
+        .await
+        .unwrap();
+}
+
+async fn open(world: &World) -> Vec<alerts::Alert> {
+    let page = alerts::list_open(world.pool(), None, Limit::most()).await;
+    page.unwrap().items
+}
+
 #[tokio::test]
-async fn an_alert_is_raised_once_until_it_is_cleared() {
+async fn an_alert_is_open_once_until_another_or_none_takes_its_place() {
     let world = World::start().await;
     let id = world.create("shop").await.unwrap().operation.resource_id;
-    let raise = async |detail| {
-        let new = NewAlert {
-            name: "creating_too_long",
-            subject_kind: "resource",
-            subject_id: id.as_uuid(),
-            resource_id: Some(id),
-            detail,
-            now: now(),
-        };
-        alerts::raise(world.pool(), &new).await.unwrap()
-    };
-    assert!(raise("5 minutes").await);
-    assert!(!raise("5 minutes").await);
-    assert!(!raise("6 minutes").await);
-    let open = alerts::list_open(world.pool(), None, Limit::most())
-        .await
-        .unwrap()
-        .items;
-    assert_eq!(open.len(), 1);
-    assert_eq!(open[0].detail, "6 minutes");
+    let later = now() + Duration::minutes(1);
+    settle(&world, id, Some(Alert::ResourceCreationLate), now()).await;
+    let first = open(&world).await;
+    assert_eq!(first.len(), 1);
+    assert_eq!(first[0].name, Alert::ResourceCreationLate.as_str());
+    assert_eq!(first[0].detail, Alert::ResourceCreationLate.meaning());
+    settle(&world, id, Some(Alert::ResourceCreationLate), later).await;
+    assert_eq!(open(&world).await, first, "raised once, and that is when");
 
-    let clear = || alerts::clear(world.pool(), "creating_too_long", id.as_uuid(), now());
-    assert!(clear().await.unwrap());
-    assert!(!clear().await.unwrap());
+    settle(&world, id, Some(Alert::ResourceUnavailable), later).await;
+    let second = open(&world).await;
+    assert_eq!(second.len(), 1);
+    assert_eq!(second[0].name, Alert::ResourceUnavailable.as_str());
+
+    let earlier = now() - Duration::hours(1);
+    settle(&world, id, None, earlier).await;
+    assert_eq!(
+        open(&world).await,
+        [],
+        "a clock that went back clears it too"
+    );
     assert_eq!(
         alerts::open_of_resource(world.pool(), id).await.unwrap(),
         []
     );
-    assert!(raise("again").await);
-    let earlier = now() - Duration::hours(1);
-    assert_eq!(
-        alerts::clear_all_of(world.pool(), id.as_uuid(), earlier)
-            .await
-            .unwrap(),
-        1
-    );
+    settle(&world, id, Some(Alert::ResourceUnavailable), later).await;
+    assert_eq!(open(&world).await.len(), 1, "it can come again");
 }
 
 #[tokio::test]
@@ -54,19 +65,26 @@ async fn a_resource_shows_the_alerts_of_what_is_under_it() {
     let shop = world.create("shop").await.unwrap().operation.resource_id;
     let blog = world.create("blog").await.unwrap().operation.resource_id;
     let (server, participant) = world.place(shop).await;
-    for (subject_kind, subject_id) in [
-        ("server", server.as_uuid()),
-        ("participant", participant.as_uuid()),
+    for (kind, id, alert) in [
+        (
+            MachineKind::Server,
+            server.as_uuid(),
+            Alert::ServerUnreachable,
+        ),
+        (
+            MachineKind::Participant,
+            participant.as_uuid(),
+            Alert::ParticipantDown,
+        ),
     ] {
-        let new = NewAlert {
-            name: "unreachable",
-            subject_kind,
-            subject_id,
-            resource_id: None,
-            detail: "",
-            now: now(),
+        let subject = AlertSubject {
+            kind,
+            id,
+            resource: None,
         };
-        assert!(alerts::raise(world.pool(), &new).await.unwrap());
+        settle_alert(world.pool(), subject, Some(alert), now())
+            .await
+            .unwrap();
     }
     let of_shop = alerts::open_of_resource(world.pool(), shop).await.unwrap();
     let kinds: Vec<&str> = of_shop

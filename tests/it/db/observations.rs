@@ -42,6 +42,39 @@ async fn the_newest_wins_in_any_order_and_within_a_batch() {
 }
 
 #[tokio::test]
+async fn what_was_forgotten_is_not_brought_back_by_a_late_look() {
+    let world = World::start().await;
+    let id = world.create("shop").await.unwrap().operation.resource_id;
+    let newest = || observations::newest(world.pool(), id);
+    for (state, participant, kept) in [
+        ("deprovisioning", true, true),
+        ("deprovisioning", false, false),
+        ("deprovisioned", false, false),
+    ] {
+        let (_, made) = world.place(id).await;
+        sqlx::query(
+            "update resources set state = $2, participant_id = $3, endpoint_host = null,
+                 endpoint_port = null, endpoint_upstream = null, deadline_at = null
+             where id = $1",
+        )
+        .bind(id)
+        .bind(state)
+        .bind(participant.then_some(made))
+        .execute(world.pool())
+        .await
+        .unwrap();
+        observations::record_newest(world.pool(), &[seen(id, now())])
+            .await
+            .unwrap();
+        assert_eq!(newest().await.unwrap().is_some(), kept, "{state}");
+        sqlx::query("delete from observations")
+            .execute(world.pool())
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
 async fn batches_in_opposite_order_do_not_block_each_other() {
     let world = World::start().await;
     let mut ids = Vec::new();

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use shared::domain::{JobKind, ResourceState};
+use shared::machine::Act;
 use shared::machine::participant::Step;
 
 use super::world::queue::Claim;
 use super::world::rows::{Rid, Sid};
-use super::world::turn::{Act, Turn};
+use super::world::turn::Turn;
 use super::world::{Member, World};
 
 fn turn_of(member: Member) -> Turn {

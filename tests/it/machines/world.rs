@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use shared::domain::{JobKind, Outage};
+use shared::fakes::Routes;
 use shared::machine::Alert;
 
 use cloud::{Address, Cloud, Happening};
@@ -52,13 +53,6 @@ pub(crate) struct Look {
     pub(crate) absent_in_a_row: u32,
 }
 
-/// Where the endpoint sends the customers of a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Route {
-    pub(crate) generation: u64,
-    pub(crate) to: Option<Address>,
-}
-
 /// Everything there is.
 pub(crate) struct World {
     pub(crate) now: Duration,
@@ -66,7 +60,8 @@ pub(crate) struct World {
     pub(crate) queue: Queue,
     pub(crate) cloud: Cloud,
     pub(crate) dice: Dice,
-    pub(crate) endpoint: BTreeMap<Rid, Route>,
+    /// Where the endpoint sends the customers of each resource.
+    pub(crate) endpoint: Routes<Rid, Address>,
     pub(crate) looks: BTreeMap<Rid, Look>,
     /// Start of PostgreSQL as the last recorded event of a resource knew it.
     pub(crate) known_starts: BTreeMap<Rid, Duration>,
@@ -86,7 +81,7 @@ impl World {
             queue: Queue::default(),
             cloud: Cloud::default(),
             dice: Dice::new(seed),
-            endpoint: BTreeMap::new(),
+            endpoint: Routes::default(),
             looks: BTreeMap::new(),
             known_starts: BTreeMap::new(),
             silences: BTreeMap::new(),

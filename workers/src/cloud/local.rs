@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use shared::clock::{Clock as _, SystemClock};
 use shared::ids::ServerId;
 use shared::ports::{Machine, MachineState, Provider, ProviderError, ServerOrder};
 use shared::process::ProcessError;
@@ -54,6 +55,10 @@ impl LocalProvider {
         let Some(_turn) = home.lock()? else {
             return Ok(home.machine(MachineState::Pending));
         };
+        // Validity is what TLS makes of it, which reads the same clock.
+        if home.certificate_has_expired(SystemClock.now()) {
+            agent_process::kill(&home).await?;
+        }
         if agent_process::running(&home).is_none() {
             home.choose_ports()?;
             home.write_credentials(&order.credentials)?;

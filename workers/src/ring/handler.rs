@@ -43,7 +43,8 @@ pub struct Turn {
 }
 
 impl Turn {
-    pub(super) fn new(claim: Claim, lease: Lease) -> Self {
+    /// The turn of what was claimed, with the lease that came with it.
+    pub fn new(claim: Claim, lease: Lease) -> Self {
         Self { claim, lease }
     }
 

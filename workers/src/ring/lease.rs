@@ -19,7 +19,8 @@ struct Inner {
 }
 
 impl Lease {
-    pub(super) fn until(expires: Instant) -> Self {
+    /// A lease that lasts until `expires`, unless it is lost before.
+    pub fn until(expires: Instant) -> Self {
         Self(Arc::new(Inner {
             expires: Mutex::new(expires),
             lost: CancellationToken::new(),

@@ -33,6 +33,7 @@ pub(crate) async fn ensure_instance(
         },
     };
     let machine = context.provider.ensure(&order).await?;
+    context.borders.within().await;
     let version = (row.id, row.version);
     Ok(record_contact(&context.pool, version, &machine, None, None)
         .await?

@@ -49,6 +49,7 @@ pub(crate) async fn instruct(
         {
             return Ok(Performed::Overtaken);
         }
+        context.borders.within().await;
     }
     let host = server.host.clone().zip(server.agent_port);
     let address = host.map(|(host, port)| Address { host, port });

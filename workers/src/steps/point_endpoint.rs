@@ -26,7 +26,9 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
     {
         return Ok(Performed::Overtaken);
     }
+    context.borders.within().await;
     let address = context.endpoint.point(&route).await?;
+    context.borders.within().await;
     let version = (row.id, row.version + 1);
     Ok(record_route(&context.pool, version, &route, &address)
         .await?

@@ -34,6 +34,7 @@ pub(crate) async fn renew_certificate(
         context
             .authority
             .renew_for_server(&current, row.id, &addresses, context.clock.as_ref())?;
+    context.borders.within().await;
     client
         .replace_certificate(agent, renewed, row.request_id)
         .await?;

@@ -18,7 +18,9 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
     {
         return Ok(Performed::Overtaken);
     }
+    context.borders.within().await;
     context.endpoint.withdraw(row.id, generation).await?;
+    context.borders.within().await;
     let version = (row.id, row.version + 1);
     let recorded = withdraw(&context.pool, version, generation, context.now()).await?;
     if let Some(base) = row.base.as_ref().filter(|_| !recorded.is_overtaken()) {

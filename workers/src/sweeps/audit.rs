@@ -12,7 +12,7 @@ use crate::service::RingSource;
 
 /// One audit of all rings. `enter` changes nothing for members that are there, so the whole list is
 /// offered, page by page.
-pub(super) async fn sweep(context: Context) -> Result<(), TurnError> {
+pub async fn sweep(context: Context) -> Result<(), TurnError> {
     let source = RingSource::new(context.pool.clone());
     for ring in Ring::ALL.iter().copied() {
         let mut after = None;

@@ -10,7 +10,7 @@ use crate::ring::TurnError;
 
 /// Wakes the servers of such machines. A machine without any row is not ours to touch: it is
 /// reported.
-pub(super) async fn sweep(context: Context) -> Result<(), TurnError> {
+pub async fn sweep(context: Context) -> Result<(), TurnError> {
     for server in context.provider.list().await? {
         match load_server(&context.pool, server).await? {
             Some(row) if row.state == ServerState::Terminated => {

@@ -9,7 +9,7 @@ use shared::db::jobs::{self, JobKey};
 use shared::domain::MachineKind;
 use shared::ids::ResourceId;
 use shared::machine::resource::{Driver, Event, Resource, Step};
-use shared::machine::{Decision, MAX_HOPS, Machine as _};
+use shared::machine::{Act, Decision, MAX_HOPS, Machine as _};
 use shared::queue::{Member, Outcome};
 
 pub(crate) use facts::since;
@@ -38,10 +38,11 @@ pub(super) async fn turn(
             return Ok(outcome::overtaken());
         }
         if let Some(event) = decision.event {
-            if record::event(context, &row, event, &look)
-                .await?
-                .is_overtaken()
-            {
+            let act = Act::ResourceEvent(row.state, event);
+            context.borders.begins(act).await;
+            let recorded = record::event(context, &row, event, &look).await?;
+            context.borders.ends().await;
+            if recorded.is_overtaken() {
                 return Ok(outcome::overtaken());
             }
             look.recorded(event);
@@ -49,7 +50,10 @@ pub(super) async fn turn(
         }
         if let Some(step) = decision.step {
             tracing::debug!(resource.id = %id, step = %step, request_id = %row.request_id, "performs");
-            if steps::for_resource(context, &row, step, &mut look).await? == Performed::Overtaken {
+            context.borders.begins(Act::ResourceStep(step)).await;
+            let performed = steps::for_resource(context, &row, step, &mut look).await?;
+            context.borders.ends().await;
+            if performed == Performed::Overtaken {
                 return Ok(outcome::overtaken());
             }
         }

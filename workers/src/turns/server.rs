@@ -7,11 +7,13 @@ mod record;
 
 use std::time::Duration;
 
-use shared::db::fleet::{AlertSubject, ParticipantRow, ServerRow, load_server, participant_on};
+use shared::db::fleet::{
+    AlertSubject, ParticipantRow, Recorded, ServerRow, load_server, participant_on,
+};
 use shared::domain::MachineKind;
 use shared::ids::ServerId;
 use shared::machine::server::{Event, Server, Step};
-use shared::machine::{Decision, MAX_HOPS, Machine as _};
+use shared::machine::{Act, Decision, MAX_HOPS, Machine as _};
 use shared::queue::Outcome;
 
 use look::Look;
@@ -29,6 +31,17 @@ enum Hop {
     Overtaken,
     /// The machine rests.
     Rests(Rest),
+}
+
+impl Hop {
+    /// The hop that recorded an event, or tried to.
+    fn after(recorded: Recorded) -> Self {
+        if recorded.is_overtaken() {
+            Self::Overtaken
+        } else {
+            Self::Again
+        }
+    }
 }
 
 /// When a resting machine wants to be looked at again.
@@ -97,15 +110,17 @@ async fn server_hop(
 ) -> Result<Hop, TurnError> {
     let decision = Server::decide(&facts::of_server(context, row, participant, look));
     if let Some(event) = decision.event {
-        return Ok(
-            match record::server_event(context, row, event, look).await? {
-                recorded if recorded.is_overtaken() => Hop::Overtaken,
-                _ => Hop::Again,
-            },
-        );
+        let act = Act::ServerEvent(row.state, event);
+        context.borders.begins(act).await;
+        let recorded = record::server_event(context, row, event, look).await?;
+        context.borders.ends().await;
+        return Ok(Hop::after(recorded));
     }
     if let Some(step) = decision.step {
-        if perform(context, row, step, look).await? == Performed::Overtaken {
+        context.borders.begins(Act::ServerStep(step)).await;
+        let performed = perform(context, row, step, look).await?;
+        context.borders.ends().await;
+        if performed == Performed::Overtaken {
             return Ok(Hop::Overtaken);
         }
         if decision.come_back.is_zero() {

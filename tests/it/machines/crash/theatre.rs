@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use shared::domain::{JobKind, ParticipantState, ResourceState, ServerState};
-use shared::machine::Alert;
+use shared::machine::{Act, Alert};
 
 use super::stories::{STORIES, Story};
 use super::{Cut, Played, Stage};
 use crate::machines::world::rows::Rid;
-use crate::machines::world::turn::{Act, Turn};
+use crate::machines::world::turn::Turn;
 use crate::machines::world::{Subject, World};
 
 /// Longest a scene may take, in the time of the story.
@@ -36,15 +36,15 @@ pub(super) struct End {
 }
 
 impl Stage for Theatre {
-    type Act = Act;
     type End = End;
 
     fn stories(&self) -> usize {
         STORIES.len()
     }
 
-    async fn play(&self, story: usize, cut: Option<(Act, Cut)>) -> Played<Act, End> {
-        Play::new(cut).through(&STORIES[story])
+    async fn play(&self, story: usize, cuts: &[(Act, Cut)]) -> Played<End> {
+        assert!(cuts.len() <= 1, "one cut at a time");
+        Play::new(cuts.first().copied()).through(&STORIES[story])
     }
 }
 
@@ -75,7 +75,7 @@ impl Play {
         }
     }
 
-    fn through(mut self, story: &Story) -> Played<Act, End> {
+    fn through(mut self, story: &Story) -> Played<End> {
         for (number, scene) in story.scenes.iter().enumerate() {
             let what = format!("{}, scene {number}, {:?}", story.title, self.cut);
             self.world.tell(|| what.clone());
@@ -94,7 +94,12 @@ impl Play {
         Played {
             end: self.end(),
             met: self.met,
-            was_cut: self.was_cut,
+            cut: self
+                .cut
+                .filter(|_| self.was_cut)
+                .map(|(act, _)| act)
+                .into_iter()
+                .collect(),
         }
     }
 
@@ -220,11 +225,7 @@ impl Play {
                 .map(|(id, row)| (id, (row.life.state, row.secrets, row.participant.is_some())))
                 .collect(),
             servers,
-            routes: world
-                .endpoint
-                .values()
-                .filter(|route| route.to.is_some())
-                .count(),
+            routes: world.endpoint.in_force(),
             instances: world.cloud.list().count(),
             databases: world.cloud.databases().len(),
             jobs: world.rows.jobs.iter().copied().collect(),

@@ -3,11 +3,12 @@
 
 mod instance;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use shared::agent_api::Phase;
 use shared::domain::Outage;
+use shared::fakes::Machines;
 use shared::machine::server::ProviderView;
 
 use super::rows::{Pid, Rid, Sid};
@@ -77,7 +78,7 @@ pub(crate) struct Status {
 
 #[derive(Debug, Default)]
 pub(crate) struct Cloud {
-    instances: BTreeMap<Sid, Instance>,
+    instances: Machines<Sid, Instance>,
     pub(crate) silent_until: Duration,
     pub(crate) boot_takes: Duration,
     pub(crate) work_takes: Duration,
@@ -88,18 +89,18 @@ const CERTIFICATE: Duration = Duration::from_mins(20);
 
 impl Cloud {
     pub(crate) fn list(&self) -> impl Iterator<Item = Sid> {
-        self.instances.keys().copied()
+        self.instances.list()
     }
 
     pub(crate) fn instance(&mut self, id: Sid) -> Option<&mut Instance> {
-        self.instances.get_mut(&id)
+        self.instances.get_mut(id)
     }
 
     pub(crate) fn describe(&self, id: Sid, now: Duration) -> ProviderView {
         if now < self.silent_until {
             return ProviderView::Unknown;
         }
-        match self.instances.get(&id).map(|instance| instance.power) {
+        match self.instances.get(id).map(|instance| instance.power) {
             None => ProviderView::Absent,
             Some(Power::Pending(_)) => ProviderView::Pending,
             Some(Power::Running) => ProviderView::Running,
@@ -115,18 +116,15 @@ impl Cloud {
         }
         let ready_at = now + self.boot_takes;
         let work_takes = self.work_takes;
-        let instance = self
-            .instances
-            .entry(id)
-            .or_insert_with(|| Instance::new(id, ready_at, work_takes, now + CERTIFICATE));
-        match instance.power {
+        let make = || Instance::new(id, ready_at, work_takes, now + CERTIFICATE);
+        let instance = self.instances.ensure(id, make, |known| match known.power {
             Power::Stopped => {
-                instance.boot(ready_at);
-                instance.address.1 = instance.boot;
+                known.boot(ready_at);
+                known.address.1 = known.boot;
             }
-            Power::Running if !instance.agent_runs => instance.start_agent(now),
+            Power::Running if !known.agent_runs => known.start_agent(now),
             Power::Running | Power::Pending(_) => {}
-        }
+        });
         Some(instance.address)
     }
 
@@ -136,18 +134,18 @@ impl Cloud {
             return Vec::new();
         }
         self.instances
-            .remove(&id)
+            .destroy(id)
             .map_or_else(Vec::new, |mut instance| instance.erase())
     }
 
     /// The machine burns down.
     pub(crate) fn lose(&mut self, id: Sid) {
-        self.instances.remove(&id);
+        self.instances.destroy(id);
     }
 
     pub(crate) fn pass_time(&mut self, id: Sid, now: Duration) -> Vec<Happening> {
         self.instances
-            .get_mut(&id)
+            .get_mut(id)
             .map_or_else(Vec::new, |instance| instance.pass_time(now))
     }
 
@@ -164,13 +162,13 @@ impl Cloud {
         now: Duration,
     ) -> Result<(), PutError> {
         self.reach(at, now).map_err(|_| PutError::Unreached)?;
-        let instance = self.instances.get_mut(&at.0).ok_or(PutError::Unreached)?;
+        let instance = self.instances.get_mut(at.0).ok_or(PutError::Unreached)?;
         instance.put(generation, spec, now)
     }
 
     pub(crate) fn renew(&mut self, at: Address, now: Duration) {
         if self.reach(at, now).is_ok()
-            && let Some(instance) = self.instances.get_mut(&at.0)
+            && let Some(instance) = self.instances.get_mut(at.0)
         {
             instance.certificate_until = now + CERTIFICATE;
         }
@@ -193,7 +191,7 @@ impl Cloud {
 
     /// Whether a database exists anywhere.
     pub(crate) fn holds(&self, database: Rid) -> bool {
-        self.instances.values().any(|instance| {
+        self.instances.all().any(|instance| {
             instance
                 .data
                 .as_ref()
@@ -203,16 +201,13 @@ impl Cloud {
 
     /// Databases that exist.
     pub(crate) fn databases(&self) -> BTreeSet<Rid> {
-        self.instances
-            .values()
-            .flat_map(Instance::databases)
-            .collect()
+        self.instances.all().flat_map(Instance::databases).collect()
     }
 
     /// Participants whose PostgreSQL runs, as often as they do.
     pub(crate) fn leaders(&self) -> Vec<Pid> {
         let running = |it: &&Instance| matches!(it.postgres, Postgres::Running(_));
-        let all = self.instances.values().filter(running);
+        let all = self.instances.all().filter(running);
         all.filter_map(|instance| instance.data.as_ref().map(|data| data.participant))
             .collect()
     }
@@ -230,7 +225,7 @@ impl Cloud {
     fn network(&self, at: Address, now: Duration) -> Result<&Instance, Unreached> {
         let found = self
             .instances
-            .get(&at.0)
+            .get(at.0)
             .filter(|instance| instance.address == at);
         let instance = found.ok_or(Unreached::Refused)?;
         match instance.power {

@@ -16,7 +16,7 @@ impl World {
         self.demand(held, || {
             format!("{id:?} is available without an acknowledged generation")
         });
-        let routed = self.endpoint.get(&id).and_then(|route| route.to);
+        let routed = self.endpoint.get(&id).copied();
         self.demand(routed == row.endpoint && routed.is_some(), || {
             format!(
                 "{id:?} is available at {:?} but routed to {routed:?}",
@@ -37,7 +37,7 @@ impl World {
         self.demand(!self.cloud.holds(id), || {
             format!("the name of {id:?} is free but its data is there")
         });
-        let routed = self.endpoint.get(&id).and_then(|route| route.to);
+        let routed = self.endpoint.get(&id).copied();
         self.demand(routed.is_none(), || {
             format!("{id:?} is gone but routed to {routed:?}")
         });

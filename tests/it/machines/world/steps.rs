@@ -3,8 +3,10 @@
 mod fleet;
 mod resource;
 
+use shared::machine::Act;
+
 use super::World;
-use super::turn::{Act, Read, Stop, Work};
+use super::turn::{Read, Stop, Work};
 
 impl World {
     /// Performs the phase that an act is in; true if it has another one.

@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use shared::domain::JobKind;
-use shared::machine::participant::{self, Participant};
-use shared::machine::resource::{self, Driver, Resource};
-use shared::machine::server::{self, Server};
-use shared::machine::{Alert, Decision, MAX_HOPS, Machine};
+use shared::machine::participant::Participant;
+use shared::machine::resource::{Driver, Resource};
+use shared::machine::server::Server;
+use shared::machine::{Act, Alert, Decision, MAX_HOPS, Machine};
 
 use super::facts::{ResourceRead, ServerRead};
 use super::queue::Claim;
@@ -18,17 +18,6 @@ use super::{Member, Subject, World};
 
 /// Pause after a turn that could not do what it wanted.
 const BACK_OFF: Duration = Duration::from_secs(1);
-
-/// One thing a machine can do: an event in a state, or a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Act {
-    ResourceEvent(shared::domain::ResourceState, resource::Event),
-    ResourceStep(resource::Step),
-    ParticipantEvent(shared::domain::ParticipantState, participant::Event),
-    ParticipantStep(participant::Step),
-    ServerEvent(shared::domain::ServerState, server::Event),
-    ServerStep(server::Step),
-}
 
 /// What was read for an act.
 #[derive(Debug, Clone)]

@@ -81,11 +81,18 @@ pub(super) async fn start(
     Ok(())
 }
 
-/// Ends the agent and every process of its data directory, by force.
-pub(super) async fn end(home: &Home) -> Result<(), ProcessError> {
+/// Ends the agent, if it runs, and nothing else: the next one adopts its PostgreSQL, unless that
+/// was told to end with it.
+pub(super) async fn kill(home: &Home) -> Result<(), ProcessError> {
     if let Some(agent) = running(home) {
         agent.signal(Signal::KILL)?;
         agent.ended().await?;
     }
+    Ok(())
+}
+
+/// Ends the agent and every process of its data directory, by force.
+pub(super) async fn end(home: &Home) -> Result<(), ProcessError> {
+    kill(home).await?;
     end_all_in(&home.data_directory(), HARD_END).await
 }

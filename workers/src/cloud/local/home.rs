@@ -5,10 +5,12 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use shared::agent_api::DATA_DIRECTORY;
 use shared::ids::ServerId;
+use shared::pki::CertificateFacts;
 use shared::ports::{Credentials, Machine, MachineState};
 use shared::process::{ProcessError, free_port, processes_in};
 
@@ -135,6 +137,15 @@ impl Home {
         let text = serde_json::to_vec(&ports).expect("two numbers serialise");
         self.write("ports.json", &text)?;
         Ok(ports)
+    }
+
+    /// Whether the agent has a certificate that nobody accepts any more, so that it cannot be
+    /// reached even to be given another one.
+    pub(super) fn certificate_has_expired(&self, now: DateTime<Utc>) -> bool {
+        fs::read_to_string(self.certificate())
+            .ok()
+            .and_then(|pem| CertificateFacts::read(&pem).ok())
+            .is_some_and(|facts| facts.not_after() <= now)
     }
 
     pub(super) fn write_credentials(&self, credentials: &Credentials) -> Result<(), ProcessError> {

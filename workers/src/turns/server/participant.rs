@@ -2,8 +2,8 @@
 
 use shared::db::fleet::{AlertSubject, ParticipantRow, ServerRow, request_server_end};
 use shared::domain::MachineKind;
-use shared::machine::Machine as _;
 use shared::machine::participant::{Participant, Step};
+use shared::machine::{Act, Machine as _};
 
 use super::{Hop, Look, Rest, facts, record};
 use crate::context::Context;
@@ -23,15 +23,17 @@ pub(super) async fn hop(
     let facts = facts::of_participant(context, server, row, look, current);
     let decision = Participant::decide(&facts);
     if let Some(event) = decision.event {
-        return Ok(
-            match record::participant_event(context, row, event, look).await? {
-                recorded if recorded.is_overtaken() => Hop::Overtaken,
-                _ => Hop::Again,
-            },
-        );
+        let act = Act::ParticipantEvent(row.state, event);
+        context.borders.begins(act).await;
+        let recorded = record::participant_event(context, row, event, look).await?;
+        context.borders.ends().await;
+        return Ok(Hop::after(recorded));
     }
     if let Some(step) = decision.step {
-        if perform(context, server, row, step, &desired, look).await? == Performed::Overtaken {
+        context.borders.begins(Act::ParticipantStep(step)).await;
+        let performed = perform(context, server, row, step, &desired, look).await?;
+        context.borders.ends().await;
+        if performed == Performed::Overtaken {
             return Ok(Hop::Overtaken);
         }
         if decision.come_back.is_zero() {

@@ -59,6 +59,7 @@ pub(super) async fn server_event(
         if contact(context, row, look).await? == Performed::Overtaken {
             return Ok(Recorded::Overtaken);
         }
+        context.borders.within().await;
         step.version += 1;
     }
     let recorded = move_server(&context.pool, row.id, &step).await?;

@@ -1,12 +1,13 @@
 //! Events and steps of resources.
 
 use shared::domain::{ParticipantState, ResourceState, ServerState};
+use shared::fakes::RefusedWord;
 use shared::machine::resource;
 
 use crate::machines::world::facts::ResourceRead;
 use crate::machines::world::rows::{Conflict, Life, Participant, Pid, Server, Sid};
 use crate::machines::world::turn::Stop;
-use crate::machines::world::{Member, ROOM, Route, World};
+use crate::machines::world::{Member, ROOM, World};
 
 impl World {
     pub(super) fn record_resource(
@@ -160,19 +161,14 @@ impl World {
             .as_ref()
             .and_then(|it| it.row.address)
             .filter(|_| point);
-        let route = self.endpoint.entry(read.id).or_insert(Route {
-            generation: 0,
-            to: None,
-        });
-        if generation < route.generation || (point && to.is_none()) {
+        if point && to.is_none() {
             return Err(Stop);
         }
-        let reused = generation == route.generation && to != route.to;
-        *route = Route { generation, to };
-        self.demand(!reused, || {
+        let heard = self.endpoint.hear(read.id, generation, to);
+        self.demand(heard != Err(RefusedWord::GenerationReused), || {
             format!("two words to the endpoint of {:?} are one", read.id)
         });
-        Ok(())
+        heard.map_err(|_| Stop)
     }
 
     fn record_withdrawal(&mut self, read: &ResourceRead) -> Result<(), Conflict> {
