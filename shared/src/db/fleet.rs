@@ -22,7 +22,7 @@ pub use participants::{
     request_restart,
 };
 pub use placement::{NewPlacement, Placed, place};
-pub use resource_moves::{Finish, move_resource};
+pub use resource_moves::{Along, Finish, move_resource};
 pub use resource_writes::{
     Credential, allocate_route, forget, record_route, record_secret, withdraw,
 };

@@ -52,7 +52,8 @@ words!(
         /// The absence lasted, with evidence that it is not only us who are cut off. Stored along:
         /// the job `recover`.
         RecoveryStarted = "recovery_started",
-        /// PostgreSQL started anew between two looks that both found it answering.
+        /// PostgreSQL started anew between two looks that both found it answering. Stored along, as
+        /// with every event of a look that was answered: when it started.
         RestartSeen = "restart_seen",
         /// The customer asked to destroy it. Stored along: the generation it was instructed with is
         /// forgotten, because it needs something else now; the job `deprovision`; a pending

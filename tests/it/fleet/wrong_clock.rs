@@ -28,7 +28,7 @@ async fn workers_with_wrong_clocks_store_the_right_time() -> anyhow::Result<()> 
     world
         .postmaster(server)?
         .signal(shared::process::Signal::KILL)?;
-    world.until_event(id, "crash_seen", 1).await?;
+    world.until_event(id, "restart_seen", 1).await?;
     world.destroy(id).await?;
     world.until(id, ResourceState::Deprovisioned).await?;
 

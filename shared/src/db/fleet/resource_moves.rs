@@ -9,6 +9,17 @@ use crate::db::jobs::{self, JobKey};
 use crate::domain::{JobKind, OperationKind, OperationState, ResourceState};
 use crate::ids::ResourceId;
 
+/// What is stored along with a step.
+#[derive(Debug, Clone, Default)]
+pub struct Along {
+    /// The operation that waited for it.
+    pub finish: Option<Finish>,
+    /// The job that follows from it.
+    pub job: Option<JobKind>,
+    /// Moment PostgreSQL started, if it was seen; null keeps what is known.
+    pub postgres_started_at: Option<DateTime<Utc>>,
+}
+
 /// An operation that ends with a step.
 #[derive(Debug, Clone)]
 pub struct Finish {
@@ -20,8 +31,7 @@ pub struct Finish {
     pub error: Option<String>,
 }
 
-/// Records a step of the resource machine, the end of the operation that waited for it, and the job
-/// that follows from it.
+/// Records a step of the resource machine, and what is stored along.
 ///
 /// Entering `deprovisioning` forgets which generation covered the resource, so that a new one must
 /// cover its removal. The caller owns the transaction: the statements hold together.
@@ -29,8 +39,7 @@ pub async fn move_resource(
     conn: &mut PgConnection,
     id: ResourceId,
     step: &Move<ResourceState>,
-    finish: Option<&Finish>,
-    job: Option<JobKind>,
+    along: &Along,
 ) -> Result<Recorded, DbError> {
     let done = sqlx::query!(
         r#"
@@ -40,6 +49,7 @@ pub async fn move_resource(
             state_since = case when state = $4 then state_since else $5 end,
             deadline_at = case when state = $4 then deadline_at else $6 end,
             problem = $7,
+            postgres_started_at = coalesce($8, postgres_started_at),
             instructed_generation = case
                 when $4 = 'deprovisioning' then null else instructed_generation
             end,
@@ -53,6 +63,7 @@ pub async fn move_resource(
         step.at,
         step.deadline_at,
         step.problem,
+        along.postgres_started_at,
     )
     .execute(&mut *conn)
     .await
@@ -61,10 +72,10 @@ pub async fn move_resource(
         return Ok(Recorded::Overtaken);
     }
     insert_transition(conn, id, step).await?;
-    if let Some(finish) = finish {
+    if let Some(finish) = &along.finish {
         finish_operation(conn, id, finish, step.at).await?;
     }
-    if let Some(kind) = job {
+    if let Some(kind) = along.job {
         let key = JobKey {
             kind,
             subject_id: id.as_uuid(),

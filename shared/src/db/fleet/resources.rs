@@ -51,7 +51,7 @@ pub struct ResourceRow {
     pub version: i64,
     /// Name of the open alert about it.
     pub open_alert: Option<String>,
-    /// Moment PostgreSQL started, as the stored newest observation says.
+    /// Moment PostgreSQL started, as last recorded with an event; null before it was first ready.
     pub postgres_started_at: Option<DateTime<Utc>>,
     /// What it is attached to.
     pub base: Option<Base>,
@@ -121,7 +121,7 @@ pub async fn load_resources(
                 where alerts.subject_id = resources.id and alerts.cleared_at is null
                 limit 1
             ) as open_alert,
-            (observations.body ->> 'postgres_started_at')::timestamptz as postgres_started_at,
+            resources.postgres_started_at,
             participants.id as "participant?: ParticipantId",
             participants.state as "participant_state?: ParticipantState",
             participants.destroy_requested_at is not null as "participant_destroy_requested!",
@@ -137,7 +137,6 @@ pub async fn load_resources(
             servers.last_seen_at
         from resources
         join plans on plans.name = resources.plan
-        left join observations on observations.resource_id = resources.id
         left join participants on participants.id = resources.participant_id
         left join servers on servers.id = participants.server_id
         where resources.id = any($1)

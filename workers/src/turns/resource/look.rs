@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use shared::db::fleet::{Base, ResourceRow};
 use shared::domain::{Observation, ResourceState};
 use shared::machine::resource::{Driver, Event, asks_agent};
@@ -69,6 +70,11 @@ impl Look {
             .looked_at_resource(row.id, !observation.available);
         self.seen = Some((observation, absent));
         Ok(())
+    }
+
+    /// Moment PostgreSQL started, if it answered.
+    pub(super) fn postgres_started_at(&self) -> Option<DateTime<Utc>> {
+        self.seen.as_ref()?.0.postgres_started_at
     }
 
     /// Notes that an event was recorded.

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use shared::db::DbError;
-use shared::db::fleet::{Finish, Move, Recorded, ResourceRow, move_resource};
+use shared::db::fleet::{Along, Finish, Move, Recorded, ResourceRow, move_resource};
 use shared::domain::{JobKind, OperationKind, OperationState, Outage};
 use shared::machine::Machine as _;
 use shared::machine::resource::{Event, Resource};
@@ -24,8 +24,12 @@ pub(super) async fn event(
     let job = job_after(event);
     let failed = DbError::during("record a step of a resource");
     let mut transaction = context.pool.begin().await.map_err(failed)?;
-    let finish = finish_with(event);
-    let recorded = move_resource(&mut transaction, row.id, &step, finish.as_ref(), job).await?;
+    let along = Along {
+        finish: finish_with(event),
+        job,
+        postgres_started_at: look.postgres_started_at(),
+    };
+    let recorded = move_resource(&mut transaction, row.id, &step, &along).await?;
     if recorded.is_overtaken() {
         return Ok(recorded);
     }

@@ -125,7 +125,6 @@ impl<'f> Play<'f> {
             }
             Scene::KillPostmaster { name } => {
                 let id = self.names[name];
-                self.until_seen(id).await?;
                 let agent = self.fleet.agent().await?;
                 let before = self.fleet.until_agent(agent, rests).await?;
                 self.fleet
@@ -237,21 +236,5 @@ impl<'f> Play<'f> {
     fn keep_up(&self) {
         let behind = SystemClock.now() - self.fleet.clock.now();
         self.pass(behind.max(TimeDelta::zero()));
-    }
-
-    /// Until the newest observation of a resource is recorded, so that a restart can be told.
-    async fn until_seen(&mut self, id: ResourceId) -> anyhow::Result<()> {
-        while self
-            .fleet
-            .world
-            .row(id)
-            .await?
-            .postgres_started_at
-            .is_none()
-        {
-            self.run_until(Goal::Time(self.fleet.clock.now() + AUDIT))
-                .await?;
-        }
-        Ok(())
     }
 }
