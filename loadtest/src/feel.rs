@@ -1,16 +1,21 @@
 //! Looking at real databases and deciding: processor time of the worker and of PostgreSQL.
 //!
-//! One PostgreSQL with TLS holds all databases; each is felt as if it had a server of its own, over
-//! a kept connection of its own, at an even pace, so that every look finds everybody asleep, as in
-//! a ring. A second PostgreSQL is the control database that observations are recorded in.
+//! Whole turns first: a worker in this process, with everything it does in production, makes a
+//! fleet of standard databases and turns them at a quick cadence. This process is the worker; Redis,
+//! control database, agents and the databases themselves are processes of their own.
 //!
-//! Part of what is measured as the worker's: the look, the decision, and the record. Not part: the
-//! ring itself (see the scenario `ring`) and reading the row that the decision is made from.
+//! Then looks alone, with decision and record: one PostgreSQL with TLS holds all databases; each is
+//! felt as if it had a server of its own, over a kept connection of its own, at an even pace, so
+//! that every look finds everybody asleep. Between members of a ring some of that is shared, so
+//! a whole turn is not the sum of its parts.
 
 mod customers;
 mod drive;
+mod fleet;
 mod postgres;
+mod turns;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -24,7 +29,7 @@ use self::drive::{Cost, Pace};
 use crate::progress::Progress;
 use crate::report::{Bar, Report};
 
-/// Most processor time of the worker for one look with its decision.
+/// Most processor time of the worker for one whole turn of a resource.
 const WORKER_MICROSECONDS: f64 = 150.0;
 
 /// Most processor time of the customer's PostgreSQL for one look with everything in it.
@@ -48,6 +53,19 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 100)]
     tables: usize,
 
+    /// Databases that a worker makes and turns, each with a server of its own: an agent and a
+    /// PostgreSQL.
+    #[arg(long, default_value_t = 50)]
+    fleet: usize,
+
+    /// The program `ringmaster-agent` [default: the one beside this program].
+    #[arg(long, value_name = "FILE")]
+    agent_binary: Option<PathBuf>,
+
+    /// Runs only these parts.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+
     /// Looks in a second, over all databases.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
@@ -57,9 +75,37 @@ pub(crate) struct Options {
     seconds: u64,
 }
 
-/// Measures looks alone, looks with a survey, and looks at a shared server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Whole turns of a worker.
+    Turns,
+    /// Looks alone, with surveys, and at a shared server.
+    Looks,
+}
+
+impl Options {
+    fn runs(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    fn agent_binary(&self) -> anyhow::Result<PathBuf> {
+        match &self.agent_binary {
+            Some(file) => Ok(std::path::absolute(file)?),
+            None => Ok(std::env::current_exe()?.with_file_name("ringmaster-agent")),
+        }
+    }
+}
+
+/// Measures whole turns, looks alone, looks with a survey, and looks at a shared server.
 pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     describe(options, report).await?;
+    let metrics = shared::telemetry::install_recorder("loadtest")?;
+    if options.runs(Part::Turns) {
+        turns::run(options, &metrics, report).await?;
+    }
+    if !options.runs(Part::Looks) {
+        return Ok(());
+    }
     let making = Progress::begin(
         format!(
             "{} databases of {} tables",
@@ -73,7 +119,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
             rate: options.rate,
             time: Duration::from_secs(options.seconds),
         },
-        metrics: shared::telemetry::install_recorder("loadtest")?,
+        metrics,
     };
     making.end("made");
     looks(&scene, report).await?;
@@ -87,6 +133,7 @@ async fn describe(options: &Options, report: &mut Report) -> anyhow::Result<()> 
     let version = installations.newest()?.version.to_string();
     report.version("postgres", version);
     report.settings(json!({
+        "fleet": options.fleet,
         "databases": options.databases,
         "tables": options.tables,
         "rate": options.rate,
@@ -99,7 +146,12 @@ async fn describe(options: &Options, report: &mut Report) -> anyhow::Result<()> 
 async fn looks(scene: &Scene, report: &mut Report) -> anyhow::Result<()> {
     let cost = scene.measure("looks", LOOKS_ONLY, false).await?;
     let bar = Bar::AtMost(WORKER_MICROSECONDS);
-    report.judge("look and tick: worker", cost.worker_us, "µs", bar);
+    report.judge(
+        "of it look, decision, record: worker",
+        cost.worker_us,
+        "µs",
+        bar,
+    );
     report.note("look: PostgreSQL", cost.postgres_ms, "ms");
     let none = Bar::AtMost(0.0);
     report.judge("connections opened meanwhile", cost.opened, "", none);

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use report::Report;
+use workers::service::DEFAULT_THREADS;
 
 /// Measures what the system reaches on this machine.
 #[derive(Debug, Parser)]
@@ -49,9 +50,17 @@ impl Scenario {
     }
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Scenario::Feel(_) = cli.scenario {
+        // As a worker runs by default.
+        runtime.worker_threads(DEFAULT_THREADS);
+    }
+    runtime.enable_all().build()?.block_on(run(&cli))
+}
+
+async fn run(cli: &Cli) -> anyhow::Result<()> {
     let mut report = Report::new(cli.scenario.name());
     match &cli.scenario {
         Scenario::Api(options) => api::run(options, &mut report).await?,

@@ -19,7 +19,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use options::{ProviderKind, WorkerOptions};
+pub use options::{DEFAULT_THREADS, ProviderKind, WorkerOptions};
 pub use process::main;
 pub use source::RingSource;
 

@@ -205,7 +205,7 @@ impl Meter {
 
 /// Time that the living threads of a process were on a processor, to the nanosecond (the times in
 /// `/proc/<pid>/stat` come in steps of 10 ms, too coarse for so many processes).
-fn time_on_processor(pid: u32) -> anyhow::Result<Duration> {
+pub(super) fn time_on_processor(pid: u32) -> anyhow::Result<Duration> {
     let mut nanoseconds = 0;
     let threads = fs::read_dir(format!("/proc/{pid}/task")).context("list the threads")?;
     for thread in threads {

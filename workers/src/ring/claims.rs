@@ -23,7 +23,7 @@ use super::metrics::Verb;
 use super::schedule::Look;
 
 /// Claims under way at a time.
-const CLAIMS_AT_ONCE: usize = 6;
+const CLAIMS_AT_ONCE: usize = 8;
 
 /// How long little room may gather before a small claim is sent.
 const ROOM_WAIT: Duration = Duration::from_millis(2);

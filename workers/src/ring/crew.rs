@@ -17,6 +17,17 @@ use super::settings::Settings;
 /// Back-off of calls to Redis: short at first, because a restart of Redis takes a second.
 const REDIS_BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
+/// Longest beat of rings whose members somebody waits for.
+const PROMPT: Duration = Duration::from_millis(5);
+
+/// The beat on which a ring is looked for what merely became due.
+fn beat(ring: Ring, settings: &Settings) -> Duration {
+    match ring {
+        Ring::Ring => settings.poll_floor,
+        Ring::Urgent | Ring::Jobs => settings.poll_floor.min(PROMPT),
+    }
+}
+
 /// One ring as this worker serves it.
 pub(super) struct Crew {
     pub(super) ring: Ring,
@@ -32,7 +43,7 @@ pub(super) struct Crew {
 impl Crew {
     pub(super) fn new(queue: Queue, worker: WorkerId, ring: Ring, settings: Settings) -> Self {
         let shards = queue.shards(ring).count();
-        let schedule = Schedule::of(shards, settings.poll_cap, settings.poll_floor);
+        let schedule = Schedule::of(shards, settings.poll_cap, beat(ring, &settings));
         Self {
             ring,
             queue,

@@ -1,4 +1,9 @@
-//! When to look at which shard: due times, wakes, ownership, and a floor that makes batches.
+//! When to look at which shard: due times, wakes, ownership, and a beat that makes batches.
+//!
+//! What merely becomes due is looked for on the beat: at multiples of one short time, the same for
+//! all shards. So members that become due within one beat begin their turns together, and share
+//! what is dearest about a turn: waking threads, system calls, the query for their rows. What was
+//! woken does not wait for the beat.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +16,9 @@ pub(super) struct Schedule {
     slots: Mutex<Vec<Slot>>,
     changed: Notify,
     cap: Duration,
-    floor: Duration,
+    beat: Duration,
+    /// The first beat.
+    began: Instant,
 }
 
 #[derive(Clone)]
@@ -34,7 +41,7 @@ pub(super) struct Look {
 
 impl Schedule {
     /// Every shard is looked at at once, and owned until told otherwise.
-    pub(super) fn of(shards: usize, cap: Duration, floor: Duration) -> Self {
+    pub(super) fn of(shards: usize, cap: Duration, beat: Duration) -> Self {
         let now = Instant::now();
         let slot = Slot {
             look_at: now,
@@ -46,8 +53,24 @@ impl Schedule {
             slots: Mutex::new(vec![slot; shards]),
             changed: Notify::new(),
             cap,
-            floor,
+            beat,
+            began: now,
         }
+    }
+
+    /// The beat at `at`, or the first one after it.
+    fn on_beat(&self, at: Instant) -> Instant {
+        let since = at.saturating_duration_since(self.began);
+        if self.beat.is_zero() {
+            return at;
+        }
+        let beats = since.as_nanos().div_ceil(self.beat.as_nanos());
+        u32::try_from(beats).map_or(at, |beats| self.began + self.beat * beats)
+    }
+
+    /// The first beat after `at`.
+    fn next_beat(&self, at: Instant) -> Instant {
+        self.on_beat(at + Duration::from_nanos(1))
     }
 
     fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
@@ -85,7 +108,7 @@ impl Schedule {
             .filter(waiting)
             .min_by_key(|(_, slot)| slot.look_at)?;
         slot.busy = true;
-        slot.look_at = now + self.cap;
+        slot.look_at = self.on_beat(now + self.cap);
         Some(Look {
             index: u16::try_from(index).ok()?,
             owned: slot.owned,
@@ -102,8 +125,9 @@ impl Schedule {
                 slot.look_at = now;
                 slot.rest_until = now;
             } else {
-                slot.rest_until = now + self.floor;
-                let due = now + next_due.unwrap_or(self.cap).clamp(self.floor, self.cap);
+                slot.rest_until = self.next_beat(now);
+                let due = now + next_due.unwrap_or(self.cap).min(self.cap);
+                let due = self.on_beat(due.max(slot.rest_until));
                 slot.look_at = slot.look_at.min(due);
             }
         }
@@ -124,7 +148,8 @@ impl Schedule {
             .slots()
             .get_mut(usize::from(index))
             .is_some_and(|slot| {
-                let at = (Instant::now() + wait.min(self.cap)).max(slot.rest_until);
+                let due = Instant::now() + wait.min(self.cap);
+                let at = self.on_beat(due.max(slot.rest_until));
                 let earlier = at < slot.look_at;
                 slot.look_at = slot.look_at.min(at);
                 earlier
@@ -176,7 +201,7 @@ mod tests {
     use super::*;
 
     const CAP: Duration = Duration::from_secs(1);
-    const FLOOR: Duration = Duration::from_millis(5);
+    const BEAT: Duration = Duration::from_millis(5);
 
     const FIRST: Option<Look> = Some(Look {
         index: 0,
@@ -185,7 +210,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_drained_shard_is_looked_at_when_its_next_member_is_due() {
-        let schedule = Schedule::of(1, CAP, FLOOR);
+        let schedule = Schedule::of(1, CAP, BEAT);
         assert_eq!(schedule.take(Instant::now()), FIRST);
         assert_eq!(
             schedule.take(Instant::now()),
@@ -203,14 +228,14 @@ mod tests {
             Instant::now() + Duration::from_millis(100)
         );
         schedule.due_in(0, Duration::ZERO);
-        assert_eq!(schedule.next_look(), Instant::now() + FLOOR);
+        assert_eq!(schedule.next_look(), Instant::now() + BEAT);
         schedule.woken(0);
         assert_eq!(schedule.take(Instant::now()), FIRST);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_becomes_due_during_a_look_is_not_forgotten() {
-        let schedule = Schedule::of(1, CAP, FLOOR);
+        let schedule = Schedule::of(1, CAP, BEAT);
         schedule.take(Instant::now());
         schedule.due_in(0, Duration::from_millis(50));
         schedule.looked(0, false, None);
@@ -226,8 +251,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_becomes_due_within_a_beat_is_looked_for_together() {
+        let schedule = Schedule::of(3, CAP, BEAT);
+        let begun = Instant::now();
+        for index in 0..3 {
+            assert!(schedule.take(begun).is_some());
+            tokio::time::advance(Duration::from_micros(700)).await;
+            schedule.looked(index, false, Some(Duration::from_millis(41)));
+        }
+        let together = begun + 9 * BEAT;
+        assert_eq!(schedule.next_look(), together);
+        let early = schedule.take(together - Duration::from_micros(1));
+        assert_eq!(early, None);
+        for _ in 0..3 {
+            assert!(schedule.take(together).is_some());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn full_shards_take_turns() {
-        let schedule = Schedule::of(3, CAP, FLOOR);
+        let schedule = Schedule::of(3, CAP, BEAT);
         let mut seen = Vec::new();
         for _ in 0..6 {
             let look = schedule.take(Instant::now()).unwrap();
@@ -240,7 +283,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failed_look_rests_and_a_wake_of_a_foreign_shard_is_its_owners() {
-        let schedule = Schedule::of(1, CAP, FLOOR);
+        let schedule = Schedule::of(1, CAP, BEAT);
         schedule.take(Instant::now());
         schedule.failed(0, Duration::from_secs(2));
         schedule.due_in(0, Duration::ZERO);

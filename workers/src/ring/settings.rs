@@ -46,9 +46,10 @@ pub struct Settings {
     #[arg(long = "poll-cap-ms", env = "RINGMASTER_POLL_CAP_MS", value_parser = milliseconds, default_value = "1000")]
     pub poll_cap: Duration,
 
-    /// Shortest time between two looks at a shard that was found drained, in milliseconds: due
-    /// members gather into batches meanwhile. A wake does not wait for it.
-    #[arg(long = "poll-floor-ms", env = "RINGMASTER_POLL_FLOOR_MS", value_parser = milliseconds, default_value = "5")]
+    /// Time between two looks at shards that were found drained, in milliseconds: members that
+    /// become due meanwhile are claimed and begin together, which costs each of them less. A wake
+    /// does not wait for it. At most 5 in the rings of jobs and of what is urgent.
+    #[arg(long = "poll-floor-ms", env = "RINGMASTER_POLL_FLOOR_MS", value_parser = milliseconds, default_value = "50")]
     pub poll_floor: Duration,
 
     /// How overdue the members of another worker's shard must be before this worker helps, in
@@ -76,7 +77,7 @@ impl Default for Settings {
             claim_batch: 128,
             lanes: 2,
             poll_cap: Duration::from_secs(1),
-            poll_floor: Duration::from_millis(5),
+            poll_floor: Duration::from_millis(50),
             take_over: Duration::from_secs(2),
             worker_ttl: Duration::from_secs(10),
             grace: Duration::from_secs(20),

@@ -1,8 +1,8 @@
 //! The settle loop of one ring: sends the outcomes of turns to Redis, in batches per shard.
 //!
-//! While one round of batches is under way the next gathers, so an idle worker settles at once
-//! and a busy one in large batches. A batch that fails is sent again until the lease has
-//! certainly ended; an answer *lost* to the repetition is normal.
+//! While one round of batches is under way the next gathers, and a small one waits a moment for the
+//! turns that began together with its own: so they share the calls. A batch that fails is sent
+//! again until the lease has certainly ended; an answer *lost* to the repetition is normal.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +23,12 @@ const ROUND: usize = 1024;
 /// Settlements in one call, below the limit of the script.
 const BATCH: usize = 256;
 
+/// Outcomes for which nothing else is waited for.
+const ENOUGH: usize = 64;
+
+/// How long a smaller number waits for more.
+const GATHER: Duration = Duration::from_millis(2);
+
 /// Runs until every sender is gone and everything is settled or given up.
 pub(super) async fn run(crew: Arc<Crew>, mut ends: UnboundedReceiver<Ended>) {
     let mut settles = Settles {
@@ -38,6 +44,14 @@ pub(super) async fn run(crew: Arc<Crew>, mut ends: UnboundedReceiver<Ended>) {
             received = ends.recv_many(&mut round, ROUND), if open => open = received > 0,
             () = tokio::time::sleep_until(retry_at.unwrap_or_else(Instant::now)),
                 if retry_at.is_some() => settles.retry_at = None,
+        }
+        if open && (1..ENOUGH).contains(&round.len()) {
+            tokio::time::sleep(GATHER).await;
+            while round.len() < ROUND
+                && let Ok(ended) = ends.try_recv()
+            {
+                round.push(ended);
+            }
         }
         settles.gather(&mut round);
         if settles.retry_at.is_none() {

@@ -37,6 +37,7 @@ fn start(clock: Arc<dyn Clock>) -> anyhow::Result<()> {
     let options: WorkerOptions = config::parse()?;
     telemetry::init_logging("ringmaster-worker", &options.log.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(options.threads)
         .enable_all()
         .build()?;
     let worked = runtime.block_on(serve(options, clock));

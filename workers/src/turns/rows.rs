@@ -1,13 +1,19 @@
 //! Rows of resources, loaded together: turns that begin within the same moment share one query.
+//!
+//! The loader keeps a connection for as long as it works: to borrow one for each query would cost
+//! a second round trip, because the pool proves each one that is given back.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shared::db::DbError;
 use shared::db::fleet::{ResourceRow, load_resources};
 use shared::ids::ResourceId;
-use sqlx::PgPool;
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 /// Most rows of one query.
@@ -15,6 +21,10 @@ const BATCH: usize = 256;
 
 /// Requests that may wait before senders do.
 const BACKLOG: usize = 4096;
+
+/// Longest time of one query. Longer than the control database lets a statement run, so that it
+/// ends only what would hang: a connection whose other end is gone.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// What the loader tells whoever asked: the row, null if there is none.
 type Answer = Result<Option<ResourceRow>, Arc<DbError>>;
@@ -70,12 +80,66 @@ impl Rows {
 /// While one query runs, the next batch gathers.
 async fn serve(pool: PgPool, mut requests: mpsc::Receiver<Request>) {
     let mut batch = Vec::with_capacity(BATCH);
+    let mut kept = None;
     while requests.recv_many(&mut batch, BATCH).await > 0 {
+        // Whoever sent the first was not alone: the others are about to send theirs.
+        tokio::task::yield_now().await;
+        gather(&mut requests, &mut batch);
         let mut ids: Vec<_> = batch.iter().map(|request| request.id).collect();
         ids.sort_unstable();
         ids.dedup();
-        let loaded = load_resources(&pool, &ids).await.map_err(Arc::new);
+        let loaded = load(&pool, &mut kept, &ids).await.map_err(Arc::new);
         answer(batch.drain(..), loaded);
+    }
+}
+
+/// Takes what waits by now, without waiting for more.
+fn gather(requests: &mut mpsc::Receiver<Request>, batch: &mut Vec<Request>) {
+    while batch.len() < BATCH
+        && let Ok(request) = requests.try_recv()
+    {
+        batch.push(request);
+    }
+}
+
+/// Loads over the kept connection. One that failed is closed, and another is tried at once: the
+/// control database may have been restarted since the last batch.
+async fn load(
+    pool: &PgPool,
+    kept: &mut Option<PoolConnection<Postgres>>,
+    ids: &[ResourceId],
+) -> Result<Vec<ResourceRow>, DbError> {
+    if let Some(connection) = kept.take()
+        && let Ok(rows) = load_over(connection, kept, ids).await
+    {
+        return Ok(rows);
+    }
+    let acquired = pool.acquire().await;
+    let connection = acquired.map_err(DbError::during("load resources"))?;
+    load_over(connection, kept, ids).await
+}
+
+/// Loads over `connection`, which is kept if that succeeds.
+async fn load_over(
+    mut connection: PoolConnection<Postgres>,
+    kept: &mut Option<PoolConnection<Postgres>>,
+    ids: &[ResourceId],
+) -> Result<Vec<ResourceRow>, DbError> {
+    let loaded = timeout(PATIENCE, load_resources(&mut *connection, ids)).await;
+    match loaded {
+        Ok(Ok(rows)) => {
+            *kept = Some(connection);
+            Ok(rows)
+        }
+        Ok(Err(error)) => {
+            drop(connection.detach());
+            Err(error)
+        }
+        Err(_elapsed) => {
+            drop(connection.detach());
+            let late = sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+            Err(DbError::during("load resources")(late))
+        }
     }
 }
 
