@@ -10,8 +10,10 @@
 //! | `PUT /v1/instance` with an [`InstanceSpec`] | 200 [`InstanceStatus`]; 409 and 400 [`Refusal`] |
 //! | `GET /v1/instance` | 200 [`InstanceStatus`], also before any spec was given |
 //! | `PUT /v1/certificate` with a [`NewCertificate`] | 204; 400 [`Refusal`] |
+//! | `POST /v1/wal/push` with a [`wal::WalPush`] | 200 [`wal::WalPushed`]; 409 and 400 [`Refusal`] |
 
 pub mod client;
+pub mod wal;
 
 use std::collections::BTreeMap;
 

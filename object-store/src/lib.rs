@@ -1,0 +1,1 @@
+//! A file-backed S3 server.
