@@ -107,7 +107,8 @@ pub enum FrameError {
 /// Makes an object of `plain`, compressed at `level` (zstd: -7..=22).
 ///
 /// # Errors
-/// [`FrameError::TooLarge`]; [`FrameError::Compression`] if zstd fails.
+/// [`FrameError::TooLarge`]; [`FrameError::Damaged`] if WAL is not as long as its label says;
+/// [`FrameError::Compression`] if zstd fails.
 pub fn encode(label: &Label, plain: &[u8], level: i32) -> Result<Vec<u8>, FrameError> {
     if plain.len() > CONTENT_BYTES_MAX {
         return Err(FrameError::TooLarge(plain.len()));
@@ -119,6 +120,7 @@ pub fn encode(label: &Label, plain: &[u8], level: i32) -> Result<Vec<u8>, FrameE
         length: u64::try_from(plain.len()).map_err(|_| FrameError::TooLarge(plain.len()))?,
         sha256: sha256(plain),
     };
+    check_length(&metadata)?;
     let json = serde_json::to_vec(&metadata).map_err(FrameError::Metadata)?;
     let length = u32::try_from(json.len()).map_err(|_| FrameError::NotOurs)?;
     let compressed = zstd::bulk::compress(plain, level).map_err(FrameError::Compression)?;
@@ -175,14 +177,22 @@ fn split(object: &[u8]) -> Result<(Metadata, &[u8]), FrameError> {
     }
     let (json, content) = rest.split_at_checked(length).ok_or(FrameError::NotOurs)?;
     let metadata: Metadata = serde_json::from_slice(json).map_err(FrameError::Metadata)?;
-    if let Content::Wal { start, end, .. } = metadata.content
-        && end.bytes().checked_sub(start.bytes()) != Some(metadata.length)
-    {
-        return Err(FrameError::Damaged(
-            "it is not as long as from its start to its end",
-        ));
-    }
+    check_length(&metadata)?;
     Ok((metadata, content))
+}
+
+fn check_length(metadata: &Metadata) -> Result<(), FrameError> {
+    match metadata.content {
+        Content::Wal { start, end, .. }
+            if end.bytes().checked_sub(start.bytes()) != Some(metadata.length) =>
+        {
+            let what = "it is not as long as from its start to its end";
+            Err(FrameError::Damaged(what))
+        }
+        Content::Wal { .. } | Content::BackupPiece { .. } | Content::BackupManifest { .. } => {
+            Ok(())
+        }
+    }
 }
 
 /// SHA-256 in lower-case hexadecimal, as `sha256sum` prints it.
@@ -202,6 +212,10 @@ mod tests {
     use super::*;
 
     fn label() -> Label {
+        label_of(100_000)
+    }
+
+    fn label_of(length: u64) -> Label {
         Label {
             timeline: TimelineId::from_uuid(uuid::Uuid::from_u128(1)),
             system_identifier: 7_300_000_000_000_000_001,
@@ -209,7 +223,7 @@ mod tests {
                 epoch: 1,
                 tli: 1,
                 start: Lsn::from_bytes(0x100_0028),
-                end: Lsn::from_bytes(0x100_0028 + 100_000),
+                end: Lsn::from_bytes(0x100_0028 + length),
             },
         }
     }
@@ -235,7 +249,7 @@ mod tests {
     #[test]
     fn any_program_that_knows_zstd_reads_the_content() {
         let mut objects = encode(&label(), &plain(), 1).unwrap();
-        objects.extend(encode(&label(), b"and more", 3).unwrap());
+        objects.extend(encode(&label_of(8), b"and more", 3).unwrap());
         let read = zstd::stream::decode_all(objects.as_slice()).unwrap();
         assert_eq!(read, [plain().as_slice(), b"and more"].concat());
     }
@@ -257,7 +271,15 @@ mod tests {
 
     #[test]
     fn an_empty_content_is_a_content() {
-        let object = encode(&label(), b"", 1).unwrap();
+        let object = encode(&label_of(0), b"", 1).unwrap();
         assert_eq!(decode(&object).unwrap().1, b"");
+    }
+
+    #[test]
+    fn wal_that_is_not_as_long_as_it_says_is_refused() {
+        assert!(matches!(
+            encode(&label_of(2), b"abc", 1),
+            Err(FrameError::Damaged(_))
+        ));
     }
 }
