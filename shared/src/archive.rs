@@ -10,4 +10,5 @@
 
 pub mod frame;
 pub mod layout;
+pub mod manifest;
 pub mod store;
