@@ -15,7 +15,7 @@ fn expected(keys: &BTreeSet<String>, prefix: &str, delimiter: Option<&str>) -> V
         .filter(|key| key.starts_with(prefix))
         .map(
             |key| match delimiter.and_then(|mark| key[prefix.len()..].find(mark)) {
-                Some(at) => format!("group {}", &key[..prefix.len() + at + 1]),
+                Some(at) => format!("group {}", &key[..=(prefix.len() + at)]),
                 None => format!("object {key}"),
             },
         )
