@@ -5,6 +5,8 @@ mod agent;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod archive;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod db;

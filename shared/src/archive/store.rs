@@ -1,4 +1,10 @@
-//! The port to the store that the objects are in.
+//! The port to the store that the objects are in, and what is behind it.
+
+#[cfg(any(test, feature = "fakes"))]
+mod memory;
+mod probe;
+mod s3;
+mod verdict;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -8,11 +14,17 @@ use futures::future::BoxFuture;
 
 use crate::agent_api::wal::Signed;
 
+#[cfg(any(test, feature = "fakes"))]
+pub use memory::MemoryStore;
+pub use probe::{Capabilities, probe};
+pub use s3::{Encryption, S3Settings, S3Store};
+
 /// Where objects are kept.
 ///
 /// Names are those of [`super::layout`]; an adapter may put a prefix of its own before them.
 pub trait ObjectStore: Send + Sync {
-    /// Reads an object, or a part of it; null if there is none.
+    /// Reads an object, or a part of it; null if there is none. A range (not empty) that reaches
+    /// beyond the end reads up to the end, which may be nothing.
     fn get<'a>(
         &'a self,
         key: &'a str,

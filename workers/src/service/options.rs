@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
 use shared::config::{
-    ControlDatabaseOptions, EncryptionKeyOptions, LogOptions, RedisOptions, Validate,
+    ArchiveOptions, ControlDatabaseOptions, EncryptionKeyOptions, LogOptions, RedisOptions,
+    Validate,
 };
 
 use crate::cloud::LocalOptions;
@@ -26,6 +27,8 @@ pub struct WorkerOptions {
     pub redis: RedisOptions,
     #[command(flatten)]
     pub encryption_key: EncryptionKeyOptions,
+    #[command(flatten)]
+    pub archive: ArchiveOptions,
     #[command(flatten)]
     pub log: LogOptions,
     #[command(flatten)]
@@ -126,6 +129,7 @@ impl Validate for WorkerOptions {
         self.database.problems(problems);
         self.redis.problems(problems);
         self.encryption_key.problems(problems);
+        self.archive.problems(problems);
         self.log.problems(problems);
         let ProviderKind::Local = self.provider;
         if !self.local.local_root.is_absolute() {
