@@ -8,6 +8,9 @@
 //! second writer of one chain therefore collides with the first, and how far a chain reaches can be
 //! rebuilt by walking it.
 
+pub mod chain;
+pub mod epoch;
 pub mod frame;
 pub mod layout;
+pub mod manifest;
 pub mod store;

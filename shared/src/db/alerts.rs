@@ -12,7 +12,7 @@ use crate::ids::ResourceId;
 pub struct NewAlert<'a> {
     /// Kind of alert; `docs/runbooks/` has a file of this name.
     pub name: &'a str,
-    /// What it is about: resource, participant, server, job.
+    /// What it is about: resource, participant, server, timeline, job.
     pub subject_kind: &'a str,
     /// Id of what it is about.
     pub subject_id: Uuid,
@@ -136,8 +136,8 @@ pub async fn list_open(
     Ok(Page::of(rows, limit, |row| row.id))
 }
 
-/// The oldest hundred open alerts about a resource, and about the participant and the server it is
-/// on.
+/// The oldest hundred open alerts about a resource, and about the participant, the server and the
+/// timeline it is on.
 pub async fn open_of_resource(
     executor: impl PgExecutor<'_>,
     resource_id: ResourceId,
@@ -146,7 +146,7 @@ pub async fn open_of_resource(
         Alert,
         r#"
         with place as (
-            select unnest(array[p.id, p.server_id]) as subject_id
+            select unnest(array[p.id, p.server_id, p.timeline_id]) as subject_id
             from resources r
             join participants p on p.id = r.participant_id
             where r.id = $1
