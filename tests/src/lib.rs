@@ -7,6 +7,7 @@ pub mod command_line;
 pub mod control_database;
 pub mod documents;
 pub mod object_server;
+pub mod object_receiver;
 pub mod postgres_server;
 pub mod redis_server;
 pub mod tcp_proxy;

@@ -6,6 +6,7 @@
 //! that is taken is compared with what was to be written there.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,16 @@ use crate::archive::layout::Run;
 use crate::ids::{ParticipantId, TimelineId};
 use crate::secret::Secret;
 use crate::units::Lsn;
+
+/// Largest chunk in bytes of WAL. Small enough that a lost upload costs little and several fit into
+/// the memory of an agent; a segment of the usual size is one chunk.
+pub const CHUNK_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Most places of a kind in one call: half a gigabyte of WAL in the largest chunks.
+pub const PLACES_MAX: usize = 32;
+
+/// Longest time an answer may take.
+pub const ANSWER_WITHIN_MAX: Duration = Duration::from_mins(1);
 
 /// A request to the archive that somebody else may make, for a while.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,11 +49,15 @@ pub struct WalPush {
     pub system_identifier: u64,
     /// Epoch and `tli`: an agent whose PostgreSQL is on another `tli` refuses.
     pub run: Run,
-    /// Places for chunks, each beginning where the one before ends.
+    /// Places for chunks, each beginning where the one before ends, within one segment and of at
+    /// most [`CHUNK_BYTES_MAX`]. At most [`PLACES_MAX`].
     pub chunks: Vec<Place>,
-    /// Places for whole segments that lie below the watermark, to be put together.
+    /// Places for whole segments that lie below the watermark, to be put together. At most
+    /// [`PLACES_MAX`]; none if segments are larger than
+    /// [`CONTENT_BYTES_MAX`](crate::archive::frame::CONTENT_BYTES_MAX), which an object cannot
+    /// hold: their chunks stay as they are.
     pub segments: Vec<Place>,
-    /// WAL before this is in the archive for good: the slot is advanced to it.
+    /// WAL before this is in the archive for good: the slot is advanced to it, and never back.
     pub safe_lsn: Lsn,
     /// Milliseconds after which the answer must be given (1..=60000).
     pub answer_within_ms: u32,
@@ -72,7 +87,8 @@ pub struct WalPushed {
     pub chunks: Vec<Placed>,
     /// What became of the segments, likewise.
     pub segments: Vec<Placed>,
-    /// Oldest WAL that the slot still holds; null if the slot has lost it or is not there.
+    /// Oldest WAL that the slot holds after the call; null if the slot had lost it or was not there
+    /// when the call began. (It is made anew then, and holds what is left from now on.)
     pub slot_restart_lsn: Option<Lsn>,
 }
 
@@ -80,14 +96,15 @@ pub struct WalPushed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome", deny_unknown_fields)]
 pub enum Placed {
-    /// Written now, up to `end`.
+    /// Written now, up to `end`: shorter than the place if no more was flushed.
     Stored {
         /// The byte after the last one.
         end: Lsn,
         /// Bytes of the object.
         object_bytes: u64,
     },
-    /// An object with the same WAL, as far as both reach, was there: it ends at `end`.
+    /// An object with the WAL of this cluster was there, all of it compared: it ends at `end`,
+    /// before or behind the end of the place.
     Adopted {
         /// The byte after its last one.
         end: Lsn,

@@ -8,6 +8,8 @@
 //! SHA-256 of the plain content: what was damaged or put in the wrong place is found by whoever
 //! reads it.
 
+use std::io::Cursor;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -123,13 +125,25 @@ pub fn encode(label: &Label, plain: &[u8], level: i32) -> Result<Vec<u8>, FrameE
     check_length(&metadata)?;
     let json = serde_json::to_vec(&metadata).map_err(FrameError::Metadata)?;
     let length = u32::try_from(json.len()).map_err(|_| FrameError::NotOurs)?;
-    let compressed = zstd::bulk::compress(plain, level).map_err(FrameError::Compression)?;
-    let mut object = Vec::with_capacity(HEAD + json.len() + compressed.len());
+    let mut object = Vec::with_capacity(object_bytes_max(plain.len()));
     object.extend_from_slice(&MAGIC);
     object.extend_from_slice(&length.to_le_bytes());
     object.extend_from_slice(&json);
-    object.extend_from_slice(&compressed);
+    let mut compressor = zstd::bulk::Compressor::new(level).map_err(FrameError::Compression)?;
+    // Writes behind what is there: the only memory beside the plain content is the object.
+    let mut behind = Cursor::new(object);
+    behind.set_position(u64::try_from(HEAD + json.len()).unwrap_or(u64::MAX));
+    compressor
+        .compress_to_buffer(plain, &mut behind)
+        .map_err(FrameError::Compression)?;
+    let mut object = behind.into_inner();
+    object.shrink_to_fit();
     Ok(object)
+}
+
+/// Most bytes of an object with `plain` bytes of content, however badly they compress.
+pub fn object_bytes_max(plain: usize) -> usize {
+    PEEK_BYTES + zstd::zstd_safe::compress_bound(plain)
 }
 
 /// Reads the metadata from the beginning of an object (its first [`PEEK_BYTES`] are enough).
@@ -273,6 +287,20 @@ mod tests {
     fn an_empty_content_is_a_content() {
         let object = encode(&label_of(0), b"", 1).unwrap();
         assert_eq!(decode(&object).unwrap().1, b"");
+    }
+
+    #[test]
+    fn content_that_does_not_compress_fits() {
+        let mut state = 1_u32;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_le_bytes()[3]
+        })
+        .take(300_000)
+        .collect();
+        let object = encode(&label_of(300_000), &noise, 1).unwrap();
+        assert!(object.len() <= object_bytes_max(noise.len()));
+        assert_eq!(decode(&object).unwrap().1, noise);
     }
 
     #[test]

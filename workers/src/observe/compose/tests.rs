@@ -119,6 +119,7 @@ fn agent_status() -> InstanceStatus {
             tli: 1,
             flush_lsn: None,
             wal_wait_ms: Some(9_000),
+            archive_slot: None,
         }),
         crashes: 0,
         last_error: None,
