@@ -213,6 +213,12 @@ async fn a_system_is_started_broken_healed_stopped_and_found_again() {
         .await;
     let told = system.good(&["events", "shop"]).await;
     assert!(told.contains("ready → unreachable"), "{told}");
+    system
+        .until("what was written is in the archive", || async {
+            let info = system.good(&["info", "shop"]).await;
+            info.contains("protection          on") && info.contains("archived up to")
+        })
+        .await;
 
     system.stop().await;
     for program in [

@@ -67,10 +67,11 @@ async fn what_was_written_while_the_archive_was_away_is_drained_without_a_hole()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_that_fail_now_and_then_leave_no_hole() -> anyhow::Result<()> {
-    let protected = Protected::start().await?;
+async fn uploads_that_fail_now_and_then_leave_no_hole_and_no_secret_in_a_log() -> anyhow::Result<()>
+{
+    let mut protected = Protected::start().await?;
     let mut customer = protected.world.connect(protected.id).await?;
-    let faults = protected.server.faults();
+    let faults = protected.server.faults().clone();
     let put = || On::method(Method::PUT).path_has("/wal/");
     for fault in [
         Fault::LoseAnswer,
@@ -82,7 +83,29 @@ async fn uploads_that_fail_now_and_then_leave_no_hole() -> anyhow::Result<()> {
         faults.set(fault, put().times(3));
         write(&mut customer, 3).await?;
     }
+    protected.server.stop().await?;
+    write(&mut customer, 1).await?;
+    let failed = async || -> anyhow::Result<Option<String>> {
+        let query = "select last_error from jobs where kind = 'wal_push'";
+        let pool = &protected.world.database.pool;
+        Ok(sqlx::query_scalar(query).fetch_one(pool).await?)
+    };
+    let begun = Instant::now();
+    let error = loop {
+        match failed().await? {
+            Some(error) => break error,
+            None => anyhow::ensure!(begun.elapsed() < PATIENCE, "no push failed"),
+        }
+        sleep(std::time::Duration::from_millis(50)).await;
+    };
+    protected.server.start_again().await?;
     let epoch = protected.until_archived(&mut customer).await?;
+    // What is signed is as good as a password: it is in no error and in no log.
+    assert!(!error.contains("X-Amz-"), "{error}");
+    for log in protected.world.logs()? {
+        let text = std::fs::read_to_string(&log)?;
+        assert!(!text.contains("X-Amz-"), "{}", log.display());
+    }
     protected.assert_whole(&epoch).await
 }
 
