@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
+use crate::archive::Archive;
 use crate::board::Board;
 use crate::config::AgentOptions;
 use crate::disk::{DiskProbe, FileDisk};
@@ -33,6 +34,7 @@ pub(crate) struct Agent {
     pub(crate) store: Store,
     pub(crate) board: Board,
     pub(crate) sampler: Sampler,
+    pub(crate) archive: Archive,
     pub(crate) installations: PostgresInstallations,
     pub(crate) boot_id: String,
     pub(crate) authority_pem: String,
@@ -77,6 +79,7 @@ impl Agent {
             boot_id: boot_id.trim().to_owned(),
             board: Board::showing(phase),
             sampler: Sampler::default(),
+            archive: Archive::default(),
             started_at: clock.now(),
             wake: Notify::new(),
             certificate_writer: Arc::default(),
@@ -107,8 +110,10 @@ impl Agent {
                     version: running.version,
                     system_identifier: running.system_identifier,
                     tli: running.tli,
+                    wal_segment_bytes: running.wal_segment_bytes,
                     flush_lsn: sample.flush_lsn,
                     wal_wait_ms: sample.wal_wait_ms,
+                    archive_slot: sample.archive_slot,
                 })
             }
         };

@@ -1,4 +1,4 @@
-//! Roles and databases: what is there, what shall be, and the commands between the two.
+//! Roles, databases and slots: what is there, what shall be, and the commands between the two.
 //!
 //! One look at the catalogs first; only what is missing is done, so that a shared server with
 //! hundreds of databases costs two queries when nothing changed. Killed between any two commands,
@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use sqlx::{Executor as _, PgConnection};
 
 mod plan;
+pub(crate) mod slots;
 
 pub(crate) use plan::{Catalog, CurrentDatabase, CurrentRole, plan};
 
@@ -52,7 +53,7 @@ const DATABASES: &str = "
     from pg_database
     where datname = any($1) or datname in ('postgres', 'template1')";
 
-/// Makes roles and databases what `spec` says. Gives the number of commands that took.
+/// Makes roles, databases and slots what `spec` says. Gives the number of commands that took.
 pub(crate) async fn reconcile(
     connection: &mut PgConnection,
     spec: &InstanceSpec,
@@ -63,7 +64,8 @@ pub(crate) async fn reconcile(
     for command in &commands {
         run(connection, command).await?;
     }
-    Ok(commands.len())
+    let slots = slots::ensure(connection, &spec.slots).await?;
+    Ok(commands.len() + slots)
 }
 
 async fn look(connection: &mut PgConnection, spec: &InstanceSpec) -> sqlx::Result<Catalog> {

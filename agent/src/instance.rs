@@ -220,10 +220,10 @@ impl Instance {
             .await
             .map_err(|_| anyhow::anyhow!("PostgreSQL does not answer"))?
             .map_err(|error: sqlx::Error| {
-                anyhow::anyhow!("failed to settle roles and databases: {error}")
+                anyhow::anyhow!("failed to settle roles, databases and slots: {error}")
             })?;
         if commands > 0 {
-            tracing::info!(commands, "roles and databases are settled");
+            tracing::info!(commands, "roles, databases and slots are settled");
         }
         self.compared = Some(digest.to_owned());
         Ok(())

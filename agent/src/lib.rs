@@ -18,7 +18,8 @@
 //! - "Stopped" means that no process of the data directory is left.
 //! - Nothing here makes an idle PostgreSQL write, and a disk that hangs does not hang the answers.
 //!
-//! It does not move WAL or backups yet, and holds no credentials but its own certificate.
+//! It moves WAL into the archive by requests that the worker signed, good for minutes, and holds no
+//! credentials but its own certificate.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 mod agent;
+mod archive;
 mod board;
 mod catalog;
 mod config;
@@ -44,6 +46,7 @@ mod quote;
 mod render;
 mod spec_check;
 mod store;
+mod wal;
 
 pub use config::AgentOptions;
 
@@ -86,6 +89,10 @@ async fn until_ended(pid: Option<u32>) {
 
 fn run(options: AgentOptions) -> anyhow::Result<()> {
     shared::telemetry::init_logging("agent", &options.log.log)?;
+    let provider = rustls::crypto::ring::default_provider();
+    if provider.install_default().is_err() {
+        tracing::debug!("the TLS provider was installed before");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::time::Duration;
 
+use shared::agent_api::{ARCHIVE_SLOT, SlotStatus, SlotWal};
 use shared::units::Lsn;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
@@ -17,18 +18,32 @@ use tokio::time::{Instant, timeout};
 use crate::board::Running;
 use crate::render::BOOTSTRAP_ROLE;
 
+mod wal;
+
+pub(crate) use wal::WalState;
+
 /// Longest time an answer of ours waits for PostgreSQL.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long an answer of PostgreSQL is given again.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// WAL position, and whether any process waits for a write or sync of WAL at this moment.
+/// WAL position, whether any process waits for a write or sync of WAL at this moment, and the slot
+/// of the archive.
 const SAMPLE: &str = "
-    select pg_current_wal_flush_lsn()::text, exists (
-        select from pg_stat_activity
-        where wait_event in ('WALSync', 'WALWrite', 'WALInitSync', 'WALInitWrite')
-    )";
+    select pg_current_wal_flush_lsn()::text,
+        exists (
+            select from pg_stat_activity
+            where wait_event in ('WALSync', 'WALWrite', 'WALInitSync', 'WALInitWrite')
+        ),
+        restart_lsn::text,
+        wal_status,
+        safe_wal_size
+    from (select) as once
+    left join pg_replication_slots on slot_name = $1";
+
+/// A row of it.
+type SampleRow = (String, bool, Option<String>, Option<String>, Option<i64>);
 
 /// Opens a connection of the local superuser over the socket in `sockets`.
 pub(crate) async fn connect_locally(sockets: &Path, port: u16) -> sqlx::Result<PgConnection> {
@@ -53,6 +68,7 @@ pub(crate) async fn connect_locally(sockets: &Path, port: u16) -> sqlx::Result<P
 pub(crate) struct Sample {
     pub(crate) flush_lsn: Option<Lsn>,
     pub(crate) wal_wait_ms: Option<u64>,
+    pub(crate) archive_slot: Option<SlotStatus>,
 }
 
 /// Asks PostgreSQL.
@@ -101,20 +117,48 @@ impl Sampler {
 
 impl Kept {
     async fn ask(&mut self, sockets: &Path, running: &Running) -> sqlx::Result<Sample> {
-        if self.connection.as_ref().map(|(pid, _)| *pid) != Some(running.pid) {
-            let connection = connect_locally(sockets, running.port).await?;
-            self.connection = Some((running.pid, connection));
-        }
-        let Some((_, connection)) = &mut self.connection else {
-            return Ok(Sample::default());
-        };
-        let (flush_lsn, waits): (String, bool) =
-            sqlx::query_as(SAMPLE).fetch_one(&mut *connection).await?;
+        let connection = self.connection(sockets, running).await?;
+        let (flush_lsn, waits, restart_lsn, wal_status, safe_wal_bytes): SampleRow =
+            sqlx::query_as(SAMPLE)
+                .bind(ARCHIVE_SLOT)
+                .fetch_one(connection)
+                .await?;
         let flush_lsn = flush_lsn.parse().ok();
+        let archive_slot = wal_status.map(|status| SlotStatus {
+            restart_lsn: restart_lsn.and_then(|lsn| lsn.parse().ok()),
+            wal_status: slot_wal(&status),
+            safe_wal_bytes,
+        });
         Ok(Sample {
             flush_lsn,
             wal_wait_ms: self.waits.note(Instant::now(), flush_lsn, waits),
+            archive_slot,
         })
+    }
+
+    /// The kept connection to this PostgreSQL, opened if there is none.
+    async fn connection(
+        &mut self,
+        sockets: &Path,
+        running: &Running,
+    ) -> sqlx::Result<&mut PgConnection> {
+        let kept = self.connection.take();
+        let kept = match kept.filter(|(pid, _)| *pid == running.pid) {
+            Some(kept) => kept,
+            None => (running.pid, connect_locally(sockets, running.port).await?),
+        };
+        let (_, connection) = self.connection.insert(kept);
+        Ok(connection)
+    }
+}
+
+/// What is not known is taken for lost: whoever reads it looks closer then.
+fn slot_wal(status: &str) -> SlotWal {
+    match status {
+        "reserved" => SlotWal::Reserved,
+        "extended" => SlotWal::Extended,
+        "unreserved" => SlotWal::Unreserved,
+        _ => SlotWal::Lost,
     }
 }
 

@@ -36,7 +36,8 @@ pub(crate) fn check_spec(spec: &InstanceSpec) -> Result<(), String> {
     spec.hba.iter().try_for_each(check_rule)?;
     check_roles(spec)?;
     check_databases(spec)?;
-    check_absent(spec)
+    check_absent(spec)?;
+    check_slots(spec)
 }
 
 fn check_settings(spec: &InstanceSpec) -> Result<(), String> {
@@ -133,6 +134,20 @@ fn check_absent(spec: &InstanceSpec) -> Result<(), String> {
         let is_ours = name == BOOTSTRAP_ROLE || name == PROBER_ROLE || name.starts_with("pg_");
         if !is_name(name) || is_wanted || is_ours {
             return Err(format!("absent.roles: {name:?} may not be dropped"));
+        }
+    }
+    Ok(())
+}
+
+fn check_slots(spec: &InstanceSpec) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for name in &spec.slots {
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(good) {
+            return Err(format!("slots: {name:?} is not a good name for a slot"));
+        }
+        if !seen.insert(name) {
+            return Err(format!("slots: {name} is there twice"));
         }
     }
     Ok(())

@@ -10,8 +10,14 @@
 //! | `PUT /v1/instance` with an [`InstanceSpec`] | 200 [`InstanceStatus`]; 409 and 400 [`Refusal`] |
 //! | `GET /v1/instance` | 200 [`InstanceStatus`], also before any spec was given |
 //! | `PUT /v1/certificate` with a [`NewCertificate`] | 204; 400 [`Refusal`] |
+//! | `POST /v1/wal/push` with a [`wal::WalPush`] | 200 [`wal::WalPushed`]; 409 and 400 [`Refusal`] |
+//! | `PUT /v1/backup` with a [`backup::BackupOrder`], `GET /v1/backup` | 200 [`backup::BackupStatus`] or null |
+//! | `POST /v1/archive/reads` with [`restore::ArchiveReads`] | 200 [`InstanceStatus`] |
 
+pub mod backup;
 pub mod client;
+pub mod restore;
+pub mod wal;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +36,9 @@ pub const REQUEST_ID_HEADER: &str = "x-request-id";
 /// The role of ours that `feel` connects as. Superuser, because on PostgreSQL 15 only superusers
 /// may use the reserved connections that are left when a customer has filled all others.
 pub const PROBER_ROLE: &str = "ringmaster";
+
+/// The physical replication slot that keeps WAL until it is in the archive.
+pub const ARCHIVE_SLOT: &str = "ringmaster_archive";
 
 /// PostgreSQL's data directory, below the directory of a server that belongs to its agent.
 pub const DATA_DIRECTORY: &str = "data";
@@ -67,6 +76,11 @@ pub struct InstanceSpec {
     /// Databases and roles that shall not exist (any more). Nothing that is not named here is ever
     /// dropped: a spec that forgets a database must not cost its data.
     pub absent: Absent,
+    /// Physical replication slots that shall exist, with WAL reserved, while it runs: names of
+    /// lower-case letters, digits and `_`. One that has lost its WAL is made anew. Slots that are
+    /// not named are left alone.
+    #[serde(default)]
+    pub slots: Vec<String>,
 }
 
 /// The role of an instance.
@@ -232,11 +246,42 @@ pub struct PostgresStatus {
     pub system_identifier: String,
     /// PostgreSQL's own timeline number.
     pub tli: u32,
+    /// Size of a WAL segment in bytes: a power of two, 1 MiB to 1 GiB.
+    pub wal_segment_bytes: u32,
     /// WAL flushed to disk up to here; null while PostgreSQL does not answer.
     pub flush_lsn: Option<Lsn>,
     /// Age in milliseconds of the oldest wait of a backend for a WAL write or sync; null if none
     /// waits or PostgreSQL does not answer.
     pub wal_wait_ms: Option<u64>,
+    /// The slot [`ARCHIVE_SLOT`]; null if there is none or PostgreSQL does not answer.
+    #[serde(default)]
+    pub archive_slot: Option<SlotStatus>,
+}
+
+/// A replication slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotStatus {
+    /// Oldest WAL that it holds; null if it has lost it.
+    pub restart_lsn: Option<Lsn>,
+    /// Whether what it holds is safe.
+    pub wal_status: SlotWal,
+    /// Bytes of WAL that may still be written before it loses some, below 0 if it is about to; null
+    /// if there is no limit or all is lost.
+    pub safe_wal_bytes: Option<i64>,
+}
+
+/// How safe the WAL of a slot is: `wal_status` of `pg_replication_slots`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlotWal {
+    /// It is within `max_wal_size`.
+    Reserved,
+    /// More than `max_wal_size` is kept for it.
+    Extended,
+    /// It will be lost at the next checkpoint.
+    Unreserved,
+    /// Some of it is gone.
+    Lost,
 }
 
 /// State of a disk.
@@ -272,8 +317,14 @@ pub enum RefusalCode {
     OldGeneration,
     /// This generation was seen with another spec.
     GenerationReused,
-    /// The server holds another participant.
+    /// The server holds another participant, or none.
     OtherParticipant,
+    /// This generation was not seen here yet.
+    UnknownGeneration,
+    /// PostgreSQL here is another cluster, or on another `tli`.
+    OtherHistory,
+    /// PostgreSQL does not run here, or does not answer.
+    NotRunning,
     /// The request is not what this version of the agent understands or can do.
     Invalid,
 }

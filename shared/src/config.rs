@@ -12,12 +12,14 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches, Parser};
 
+mod archive;
 mod database;
 mod documentation;
 mod encryption_key;
 mod log;
 mod redis_options;
 
+pub use archive::ArchiveOptions;
 pub use database::ControlDatabaseOptions;
 pub use documentation::render_markdown;
 pub use encryption_key::EncryptionKeyOptions;

@@ -9,6 +9,7 @@
 //! A new table is a new module that looks like its neighbours.
 
 pub mod alerts;
+pub mod archive;
 pub mod audit;
 pub mod connect;
 pub mod control_secrets;

@@ -100,6 +100,11 @@ id!(
     "server"
 );
 id!(
+    /// One base backup of a timeline.
+    BackupId,
+    "backup"
+);
+id!(
     /// One request of a customer that takes longer than an HTTP call.
     OperationId,
     "operation"

@@ -2,7 +2,7 @@
 //!
 //! # Structure
 //!
-//! There are three queues ([`Ring`]), each cut into shards ([`Shard`]) by a stable hash of the
+//! There are four queues ([`Ring`]), each cut into shards ([`Shard`]) by a stable hash of the
 //! member. A member ([`Member`]) stands for a row of the control database and is in its queue at
 //! most once. In Redis, a shard is (see [`ShardKeys`]):
 //!

@@ -6,3 +6,4 @@ mod instructions;
 mod lifetime;
 mod settings;
 mod trust;
+mod wal_push;

@@ -1,6 +1,7 @@
 //! The control database: its model, and every statement we run on it.
 
 mod alerts;
+mod archive;
 mod intents;
 mod jobs;
 mod migrations;

@@ -5,6 +5,8 @@ mod agent;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod archive;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod conformance;
@@ -19,6 +21,8 @@ mod machines;
 #[cfg(test)]
 mod observe;
 mod process;
+#[cfg(test)]
+mod protection;
 #[cfg(test)]
 mod ring;
 #[cfg(test)]

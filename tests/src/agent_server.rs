@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use shared::agent_api::client::{AgentAddress, AgentClient, AgentError};
 use shared::agent_api::{
-    Absent, Birth, DatabaseSpec, HbaMethod, HbaRule, InstanceRole, InstanceSpec, InstanceStatus,
-    RoleSpec,
+    ARCHIVE_SLOT, Absent, Birth, DatabaseSpec, HbaMethod, HbaRule, InstanceRole, InstanceSpec,
+    InstanceStatus, RoleSpec,
 };
 use shared::clock::SystemClock;
 use shared::ids::{ParticipantId, RequestId, ServerId, WorkerId};
@@ -316,6 +316,7 @@ pub async fn spec() -> anyhow::Result<InstanceSpec> {
         roles: vec![role("shop")],
         databases: vec![database("shop")],
         absent: Absent::default(),
+        slots: vec![ARCHIVE_SLOT.to_owned()],
     })
 }
 

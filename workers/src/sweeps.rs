@@ -9,6 +9,7 @@ mod clock;
 mod gauges;
 mod housekeeping;
 mod leftovers;
+mod protection;
 
 pub use audit::sweep as audit;
 pub use leftovers::sweep as leftovers;
@@ -33,6 +34,8 @@ const HOUSEKEEPING: Duration = Duration::from_mins(10);
 const LEFTOVERS: Duration = Duration::from_mins(5);
 /// Time between two comparisons of clocks.
 const CLOCK: Duration = Duration::from_secs(30);
+/// Time between two looks at how far the archive is behind.
+const PROTECTION: Duration = Duration::from_secs(15);
 /// Time between two renewals of this worker's own certificate: well within its day.
 const CERTIFICATE: Duration = Duration::from_hours(4);
 
@@ -58,6 +61,8 @@ pub(crate) fn start(
     tasks.spawn(every("leftovers", LEFTOVERS).run(move || leftovers::sweep(at.clone())));
     let (pool, clock) = (context.pool.clone(), Arc::clone(clock));
     tasks.spawn(every("clock", CLOCK).run(move || clock::sweep(Arc::clone(&clock), pool.clone())));
+    let at = context.clone();
+    tasks.spawn(every("protection", PROTECTION).run(move || protection::sweep(at.clone())));
     let at = context.clone();
     tasks.spawn(
         every("certificate", CERTIFICATE).run(move || std::future::ready(certificate::sweep(&at))),

@@ -11,11 +11,12 @@ mod resource;
 pub(crate) mod rows;
 mod server;
 mod told;
+mod wal_push;
 
 pub(crate) use resource::{Look, since};
 
 use shared::domain::JobKind;
-use shared::ids::{ResourceId, ServerId};
+use shared::ids::{ResourceId, ServerId, TimelineId};
 use shared::machine::resource::Driver;
 use shared::queue::{MemberKind, Outcome};
 
@@ -40,6 +41,7 @@ pub(crate) fn job_of(kind: MemberKind) -> Option<JobKind> {
         MemberKind::Provision => Some(JobKind::Provision),
         MemberKind::Deprovision => Some(JobKind::Deprovision),
         MemberKind::Recover => Some(JobKind::Recover),
+        MemberKind::WalPush => Some(JobKind::WalPush),
         MemberKind::Resource | MemberKind::Server => None,
     }
 }
@@ -48,6 +50,10 @@ impl Handler for Turns {
     async fn turn(&self, turn: &Turn) -> Result<Outcome, TurnError> {
         let member = turn.member();
         match job_of(member.kind) {
+            Some(JobKind::WalPush) => {
+                let timeline = TimelineId::from_uuid(member.id);
+                wal_push::turn(&self.context, turn, timeline).await
+            }
             Some(kind) => jobs::turn(&self.context, turn, kind).await,
             None if member.kind == MemberKind::Server => {
                 server::turn(&self.context, turn, ServerId::from_uuid(member.id)).await

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shared::agent_api::wal::{ANSWER_WITHIN_MAX, WalPush};
 use shared::agent_api::{InstanceSpec, NewCertificate, REQUEST_ID_HEADER, Refusal, RefusalCode};
 use shared::pki::{CertificateFacts, Identity, server_name};
 use tokio::time::{Instant, timeout};
@@ -17,6 +18,7 @@ use crate::agent::Agent;
 use crate::durable_file::replace_durably;
 use crate::instruct;
 use crate::store::StoreError;
+use crate::wal;
 
 /// Largest body in bytes: a spec of a thousand databases fits several times.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -24,8 +26,11 @@ const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How much of a body that is too large is read in bytes, before the connection is cut.
 const DRAINED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Longest time of one call.
+/// Longest time of one call. Those that take longer by their nature bound themselves.
 const CALL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The path of the one that does: its time is [`ANSWER_WITHIN_MAX`] at most.
+const WAL_PUSH: &str = "/v1/wal/push";
 
 /// Longest request id that is logged.
 const REQUEST_ID_BYTES_MAX: usize = 64;
@@ -44,7 +49,13 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Answer 
         .unwrap_or_default();
     let span = tracing::info_span!("request", request_id);
     let routed = route(agent, request).instrument(span.clone());
-    let outcome = timeout(CALL_PATIENCE, routed).await;
+    let is_push = path == WAL_PUSH;
+    let patience = if is_push {
+        CALL_PATIENCE + ANSWER_WITHIN_MAX
+    } else {
+        CALL_PATIENCE
+    };
+    let outcome = timeout(patience, routed).await;
     let answer = match outcome {
         Ok(Ok(answer)) => answer,
         Ok(Err(trouble)) => trouble.answer(agent),
@@ -52,7 +63,8 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Answer 
     };
     let status = answer.status().as_u16();
     let elapsed_ms = begun.elapsed().as_secs_f64() * 1000.0;
-    if method == Method::GET && status == 200 {
+    // What is asked for every few seconds is no news.
+    if (method == Method::GET || is_push) && status == 200 {
         tracing::debug!(parent: &span, %method, path, status, elapsed_ms, "call is answered");
     } else {
         tracing::info!(parent: &span, %method, path, status, elapsed_ms, "call is answered");
@@ -105,13 +117,29 @@ impl From<StoreError> for Trouble {
     }
 }
 
+impl From<Refusal> for Trouble {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.code {
+            RefusalCode::Invalid => StatusCode::BAD_REQUEST,
+            RefusalCode::OldGeneration
+            | RefusalCode::GenerationReused
+            | RefusalCode::OtherParticipant
+            | RefusalCode::UnknownGeneration
+            | RefusalCode::OtherHistory
+            | RefusalCode::NotRunning => StatusCode::CONFLICT,
+        };
+        Self::Refused(status, refusal)
+    }
+}
+
 async fn route(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trouble> {
     let unknown = |status, what: &str| Err(Trouble::Invalid(status, what.to_owned()));
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/v1/instance") => status(agent).await,
         (&Method::PUT, "/v1/instance") => instruct(agent, request).await,
         (&Method::PUT, "/v1/certificate") => replace_certificate(agent, request).await,
-        (_, "/v1/instance" | "/v1/certificate") => unknown(
+        (&Method::POST, WAL_PUSH) => push_wal(agent, request).await,
+        (_, "/v1/instance" | "/v1/certificate" | WAL_PUSH) => unknown(
             StatusCode::METHOD_NOT_ALLOWED,
             "the path has no such method",
         ),
@@ -154,16 +182,14 @@ async fn instruct(agent: &Agent, request: Request<Incoming>) -> Result<Answer, T
             agent.wake.notify_one();
             status(agent).await
         }
-        Err(refusal) => {
-            let status = match refusal.code {
-                RefusalCode::Invalid => StatusCode::BAD_REQUEST,
-                RefusalCode::OldGeneration
-                | RefusalCode::GenerationReused
-                | RefusalCode::OtherParticipant => StatusCode::CONFLICT,
-            };
-            Err(Trouble::Refused(status, refusal))
-        }
+        Err(refusal) => Err(refusal.into()),
     }
+}
+
+async fn push_wal(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trouble> {
+    let push: WalPush = read(request).await?;
+    let pushed = Box::pin(wal::push(agent, push)).await?;
+    Ok(json(StatusCode::OK, &pushed))
 }
 
 /// The file first, then memory: an agent that is killed in between starts with the new one.

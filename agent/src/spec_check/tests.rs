@@ -26,6 +26,7 @@ pub(crate) fn spec() -> InstanceSpec {
         roles: vec![role("shop"), role("other")],
         databases: vec![database("shop", "shop")],
         absent: Absent::default(),
+        slots: vec!["ringmaster_archive".to_owned()],
     }
 }
 
@@ -114,6 +115,10 @@ fn a_bad_spec_is_refused_by_the_name_of_the_field() {
     check("absent.roles", |spec| {
         spec.absent.roles.push(PROBER_ROLE.to_owned());
     });
+    check("slots", |spec| spec.slots.push("Archive".to_owned()));
+    check("slots", |spec| spec.slots.push(String::new()));
+    check("slots", |spec| spec.slots.push("x".repeat(64)));
+    check("slots", |spec| spec.slots.push(spec.slots[0].clone()));
 }
 
 #[test]

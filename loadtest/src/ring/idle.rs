@@ -28,7 +28,7 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
     scene
         .fill(Ring::Ring, &members(options.members), LATER)
         .await?;
-    for ring in [Ring::Urgent, Ring::Jobs] {
+    for ring in [Ring::Urgent, Ring::Jobs, Ring::Archive] {
         scene.fill(ring, &[], LATER).await?;
     }
     let options = Options {

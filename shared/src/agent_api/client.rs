@@ -14,6 +14,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rustls::pki_types::CertificateDer;
 use serde::de::DeserializeOwned;
 
+use super::wal::{WalPush, WalPushed};
 use super::{InstanceSpec, InstanceStatus, NewCertificate, REQUEST_ID_HEADER};
 use crate::ids::{RequestId, ServerId};
 use crate::pki::{CertificateFacts, HotIdentity, Identity, PkiError, client_config, server_name};
@@ -24,6 +25,9 @@ pub use error::AgentError;
 
 /// Longest time to a TCP connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How much later than it was told to an agent may answer, on a busy machine or a slow network.
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
 /// How long an unused connection is kept: longer than the slowest cadence of `feel`.
 const KEEP_IDLE: Duration = Duration::from_mins(3);
@@ -102,6 +106,21 @@ impl AgentClient {
         let request = self
             .request(Method::PUT, agent, "/v1/instance", spec.request_id)
             .json(spec);
+        read(agent, send(agent, request).await?).await
+    }
+
+    /// `POST /v1/wal/push`: takes up to the call's own `answer_within_ms`. Idempotent.
+    pub async fn push_wal(
+        &self,
+        agent: AgentAddress,
+        push: &WalPush,
+        request_id: RequestId,
+    ) -> Result<WalPushed, AgentError> {
+        let patience = Duration::from_millis(push.answer_within_ms.into()) + ANSWER_GRACE;
+        let request = self
+            .request(Method::POST, agent, "/v1/wal/push", request_id)
+            .timeout(patience)
+            .json(push);
         read(agent, send(agent, request).await?).await
     }
 

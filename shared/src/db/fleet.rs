@@ -51,7 +51,7 @@ impl Recorded {
         self == Self::Overtaken
     }
 
-    fn of(rows: u64) -> Self {
+    pub(in crate::db) fn of(rows: u64) -> Self {
         if rows == 1 {
             Self::Yes
         } else {

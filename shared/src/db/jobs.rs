@@ -126,10 +126,11 @@ pub async fn list(
     Ok(Page::of(rows, limit, Job::key))
 }
 
-/// Every job that shall be in the queue, by kind and age, those after `after`: for the audit and to
-/// build the queue anew.
+/// Every job of these kinds that shall be in the queue, by kind and age, those after `after`: for
+/// the audit and to build the queue anew.
 pub async fn pending(
     executor: impl PgExecutor<'_>,
+    kinds: &[JobKind],
     after: Option<JobKey>,
     limit: Limit,
 ) -> Result<Page<JobKey, JobKey>, DbError> {
@@ -138,13 +139,20 @@ pub async fn pending(
         r#"
         select kind as "kind: JobKind", subject_id
         from jobs
-        where state = 'pending' and ($1::text is null or (kind, subject_id) > ($1, $2))
+        where
+            state = 'pending'
+            and kind = any($4)
+            and ($1::text is null or (kind, subject_id) > ($1, $2))
         order by kind, subject_id
         limit $3
         "#,
         after.map(|key| key.kind.as_str()),
         after.map(|key| key.subject_id),
-        limit.and_one()
+        limit.and_one(),
+        &kinds
+            .iter()
+            .map(|kind| kind.as_str().to_owned())
+            .collect::<Vec<_>>()
     )
     .fetch_all(executor)
     .await
@@ -152,19 +160,21 @@ pub async fn pending(
     Ok(Page::of(rows, limit, |key| *key))
 }
 
-/// Counts a failed turn. After `attempts_max` of them in a row the job is dead: it leaves the queue
-/// and waits for a person. Gives the job after that; `None` if it is gone.
+/// Counts a failed turn, and gives the job after that; `None` if it is gone.
+///
+/// After `attempts_max` of them in a row the job is dead: it leaves the queue and waits for a
+/// person. One without a maximum is tried for ever.
 pub async fn record_failure(
     executor: impl PgExecutor<'_>,
     key: JobKey,
     error: &str,
-    attempts_max: u16,
+    attempts_max: Option<u16>,
     now: DateTime<Utc>,
 ) -> Result<Option<(JobState, i32)>, DbError> {
     let row = sqlx::query!(
         r#"
         update jobs
-        set attempts = attempts + 1,
+        set attempts = least(attempts, 1000000) + 1,
             last_error = left($3, 2000),
             changed_at = $5,
             state = case when attempts + 1 >= $4 then 'dead' else state end
@@ -174,7 +184,7 @@ pub async fn record_failure(
         key.kind.as_str(),
         key.subject_id,
         error,
-        i32::from(attempts_max),
+        attempts_max.map(i32::from),
         now
     )
     .fetch_optional(executor)

@@ -146,6 +146,8 @@ words!(
         Deprovision = "deprovision",
         /// Bring an absent resource back.
         Recover = "recover",
+        /// Keep the archive up to date with a timeline's WAL, for as long as it has a leader.
+        WalPush = "wal_push",
     }
 );
 
@@ -156,6 +158,33 @@ words!(
         Pending = "pending",
         /// It failed too often and waits for a person.
         Dead = "dead",
+    }
+);
+
+words!(
+    /// Where a base backup stands.
+    BackupState, "backup state" {
+        /// Under way.
+        Running = "running",
+        /// Complete: a restore may begin from it.
+        Finished = "finished",
+        /// Given up.
+        Failed = "failed",
+        /// It was complete once; its objects are gone.
+        Deleted = "deleted",
+    }
+);
+
+words!(
+    /// What a person is told about the archive. Each has a runbook of its name in `docs/runbooks/`.
+    ArchiveAlert, "alert of the archive" {
+        /// The archive has other WAL than the leader at one position. Nothing is overwritten, and
+        /// nothing beyond is counted as durable.
+        Conflict = "archive-conflict",
+        /// WAL waits for the archive longer than its plan allows.
+        Behind = "archive-behind",
+        /// WAL was removed before it was in the archive: no restore goes across it.
+        Gap = "archive-gap",
     }
 );
 

@@ -36,11 +36,13 @@ pub enum Ring {
     Ring,
     /// What ends when its goal is reached: provisioning, deprovisioning.
     Jobs,
+    /// What keeps the archive: a flood of WAL takes nothing from the others.
+    Archive,
 }
 
 impl Ring {
     /// All queues, the most urgent first.
-    pub const ALL: [Self; 3] = [Self::Urgent, Self::Ring, Self::Jobs];
+    pub const ALL: [Self; 4] = [Self::Urgent, Self::Ring, Self::Jobs, Self::Archive];
 
     /// Its name in keys, metrics and options.
     pub const fn as_str(self) -> &'static str {
@@ -48,6 +50,7 @@ impl Ring {
             Self::Urgent => "urgent",
             Self::Ring => "ring",
             Self::Jobs => "jobs",
+            Self::Archive => "archive",
         }
     }
 }
@@ -82,16 +85,19 @@ pub enum MemberKind {
     Deprovision,
     /// Bring one resource back from dead hardware.
     Recover,
+    /// Push the WAL of one timeline to the archive.
+    WalPush,
 }
 
 impl MemberKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Resource,
         Self::Server,
         Self::Provision,
         Self::Deprovision,
         Self::Recover,
+        Self::WalPush,
     ];
 
     /// Its name in members, metrics and logs.
@@ -102,6 +108,7 @@ impl MemberKind {
             Self::Provision => "provision",
             Self::Deprovision => "deprovision",
             Self::Recover => "recover",
+            Self::WalPush => "wal_push",
         }
     }
 }

@@ -16,6 +16,7 @@ impl Member {
             JobKind::Provision => (Ring::Jobs, MemberKind::Provision),
             JobKind::Deprovision => (Ring::Jobs, MemberKind::Deprovision),
             JobKind::Recover => (Ring::Urgent, MemberKind::Recover),
+            JobKind::WalPush => (Ring::Archive, MemberKind::WalPush),
         };
         (ring, Self::new(kind, subject))
     }

@@ -37,8 +37,8 @@ async fn the_rings_are_counted() {
         .unwrap();
     let page: Page<RingStats> = serde_json::from_str(&world.get("/v1/ring").await.text).unwrap();
     let rings: Vec<&str> = page.data.iter().map(|ring| ring.ring.as_str()).collect();
-    assert_eq!(rings, ["urgent", "ring", "jobs"]);
-    let [urgent, _, jobs] = &page.data[..] else {
+    assert_eq!(rings, ["urgent", "ring", "jobs", "archive"]);
+    let [urgent, _, jobs, _] = &page.data[..] else {
         panic!("{page:?}")
     };
     assert_eq!((jobs.size, jobs.due, jobs.shards_missing), (1, 0, 0));
@@ -54,7 +54,7 @@ async fn a_dead_job_is_listed_and_retried() {
         subject_id: id.into(),
     };
     let pool = &world.database.pool;
-    jobs::record_failure(pool, key, "no server", 1, now())
+    jobs::record_failure(pool, key, "no server", Some(1), now())
         .await
         .unwrap();
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 use shared::db::Limit;
-use shared::db::alerts;
+use shared::db::alerts::{self, NewAlert};
 use shared::db::fleet::{AlertSubject, settle_alert};
 use shared::domain::MachineKind;
 use shared::ids::ResourceId;
@@ -57,6 +57,38 @@ async fn an_alert_is_open_once_until_another_or_none_takes_its_place() {
     );
     settle(&world, id, Some(Alert::ResourceUnavailable), later).await;
     assert_eq!(open(&world).await.len(), 1, "it can come again");
+}
+
+#[tokio::test]
+async fn several_alerts_of_one_subject_come_and_go_on_their_own() {
+    let world = World::start().await;
+    let id = world.create("shop").await.unwrap().operation.resource_id;
+    let raise = async |name, detail| {
+        let new = NewAlert {
+            name,
+            subject_kind: "timeline",
+            subject_id: id.as_uuid(),
+            resource_id: Some(id),
+            detail,
+            now: now(),
+        };
+        alerts::raise(world.pool(), &new).await.unwrap()
+    };
+    assert!(raise("archive-behind", "5 minutes").await);
+    assert!(!raise("archive-behind", "6 minutes").await);
+    assert!(raise("archive-gap", "one").await);
+    let mut told: Vec<_> = open(&world).await.into_iter().map(|it| it.detail).collect();
+    told.sort();
+    assert_eq!(told, ["6 minutes", "one"]);
+
+    let clear = || alerts::clear(world.pool(), "archive-behind", id.as_uuid(), now());
+    assert!(clear().await.unwrap());
+    assert!(!clear().await.unwrap());
+    assert!(raise("archive-behind", "again").await);
+    let earlier = now() - Duration::hours(1);
+    let cleared = alerts::clear_all_of(world.pool(), id.as_uuid(), earlier).await;
+    assert_eq!(cleared.unwrap(), 2);
+    assert_eq!(open(&world).await, []);
 }
 
 #[tokio::test]

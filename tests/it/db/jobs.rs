@@ -37,7 +37,7 @@ async fn a_job_is_there_once() {
 async fn a_job_dies_of_too_many_failures_in_a_row_and_is_revived_by_hand() {
     let world = World::start().await;
     let key = key(JobKind::Provision);
-    let fail = || jobs::record_failure(world.pool(), key, "no server", 2, now());
+    let fail = || jobs::record_failure(world.pool(), key, "no server", Some(2), now());
     assert_eq!(fail().await.unwrap(), None, "there is no such job");
     jobs::ask(world.pool(), key, RequestId::new(), now())
         .await
@@ -59,7 +59,7 @@ async fn a_job_dies_of_too_many_failures_in_a_row_and_is_revived_by_hand() {
         .unwrap();
     assert_eq!(dead.items.len(), 1);
     assert_eq!(dead.items[0].last_error.as_deref(), Some("no server"));
-    let pending = jobs::pending(world.pool(), None, Limit::most())
+    let pending = jobs::pending(world.pool(), JobKind::ALL, None, Limit::most())
         .await
         .unwrap();
     assert_eq!(pending.items, []);
@@ -72,6 +72,35 @@ async fn a_job_dies_of_too_many_failures_in_a_row_and_is_revived_by_hand() {
             .await
             .unwrap()
     );
+}
+
+#[tokio::test]
+async fn a_job_without_a_maximum_is_tried_for_ever() {
+    let world = World::start().await;
+    let key = key(JobKind::WalPush);
+    jobs::ask(world.pool(), key, RequestId::new(), now())
+        .await
+        .unwrap();
+    for attempt in 1..=50 {
+        let failed = jobs::record_failure(world.pool(), key, "503", None, now()).await;
+        assert_eq!(failed.unwrap(), Some((JobState::Pending, attempt)));
+    }
+}
+
+#[tokio::test]
+async fn pending_jobs_of_other_kinds_do_not_fill_a_page() {
+    let world = World::start().await;
+    let wanted = key(JobKind::WalPush);
+    for key in [key(JobKind::Provision), key(JobKind::Recover), wanted] {
+        jobs::ask(world.pool(), key, RequestId::new(), now())
+            .await
+            .unwrap();
+    }
+    let limit = Limit::new(1).unwrap();
+    let page = jobs::pending(world.pool(), &[JobKind::WalPush], None, limit)
+        .await
+        .unwrap();
+    assert_eq!((page.items, page.next), (vec![wanted], None));
 }
 
 #[tokio::test]
@@ -90,7 +119,9 @@ async fn every_pending_job_is_found_page_by_page() {
     let (mut found, mut listed, mut after) = (Vec::new(), Vec::new(), None);
     let limit = Limit::new(4).unwrap();
     loop {
-        let page = jobs::pending(world.pool(), after, limit).await.unwrap();
+        let page = jobs::pending(world.pool(), JobKind::ALL, after, limit)
+            .await
+            .unwrap();
         let jobs = jobs::list(world.pool(), None, after, limit).await.unwrap();
         listed.extend(jobs.items.iter().map(jobs::Job::key));
         found.extend(page.items);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use shared::domain::{
-    JobKind, JobState, MachineKind, OperationKind, OperationState, ParticipantRole,
+    BackupState, JobKind, JobState, MachineKind, OperationKind, OperationState, ParticipantRole,
     ParticipantState, ResourceState, ServerState, TokenScope,
 };
 use tests::control_database::ControlDatabase;
@@ -48,6 +48,7 @@ async fn every_set_of_words_is_what_its_check_accepts() {
         ("servers", "state_is_known", words!(ServerState)),
         ("jobs", "kind_is_known", words!(JobKind)),
         ("jobs", "state_is_known", words!(JobState)),
+        ("backups", "state_is_known", words!(BackupState)),
         ("operations", "kind_is_known", words!(OperationKind)),
         ("operations", "state_is_known", words!(OperationState)),
         ("transitions", "machine_is_known", words!(MachineKind)),

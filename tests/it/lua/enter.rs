@@ -151,6 +151,7 @@ async fn the_rings_do_not_mix() {
             assert_eq!(reply.entered, 1, "{ring} {member}");
         }
         let shard = world.queue().shards(ring).next().unwrap();
-        assert_eq!(world.queue().stats(shard).await.unwrap().size, 5);
+        let kinds = u64::try_from(MemberKind::ALL.len()).unwrap();
+        assert_eq!(world.queue().stats(shard).await.unwrap().size, kinds);
     }
 }

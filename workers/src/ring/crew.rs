@@ -24,7 +24,7 @@ const PROMPT: Duration = Duration::from_millis(5);
 fn beat(ring: Ring, settings: &Settings) -> Duration {
     match ring {
         Ring::Ring => settings.poll_floor,
-        Ring::Urgent | Ring::Jobs => settings.poll_floor.min(PROMPT),
+        Ring::Urgent | Ring::Jobs | Ring::Archive => settings.poll_floor.min(PROMPT),
     }
 }
 

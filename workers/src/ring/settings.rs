@@ -13,7 +13,7 @@ pub struct Settings {
         long = "queues",
         env = "RINGMASTER_QUEUES",
         value_delimiter = ',',
-        default_value = "urgent,ring,jobs"
+        default_value = "urgent,ring,jobs,archive"
     )]
     pub rings: Vec<Ring>,
 

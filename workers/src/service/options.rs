@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
 use shared::config::{
-    ControlDatabaseOptions, EncryptionKeyOptions, LogOptions, RedisOptions, Validate,
+    ArchiveOptions, ControlDatabaseOptions, EncryptionKeyOptions, LogOptions, RedisOptions,
+    Validate,
 };
+use shared::queue::Ring;
 
 use crate::cloud::LocalOptions;
 use crate::observe::{FeelConfig, RecordConfig};
@@ -36,6 +38,8 @@ pub struct WorkerOptions {
     pub redis: RedisOptions,
     #[command(flatten)]
     pub encryption_key: EncryptionKeyOptions,
+    #[command(flatten)]
+    pub archive: ArchiveOptions,
     #[command(flatten)]
     pub log: LogOptions,
     #[command(flatten)]
@@ -148,6 +152,10 @@ impl Validate for WorkerOptions {
         self.database.problems(problems);
         self.redis.problems(problems);
         self.encryption_key.problems(problems);
+        self.archive.problems(problems);
+        if self.ring.rings == [Ring::Archive] && self.archive.bucket.is_none() {
+            problems.push("--queues: the queue archive needs --archive-bucket".to_owned());
+        }
         self.log.problems(problems);
         let ProviderKind::Local = self.provider;
         if !self.local.local_root.is_absolute() {

@@ -9,6 +9,7 @@ use shared::domain::JobKind;
 use shared::ids::{ResourceId, ServerId};
 use shared::queue::{Member, MemberKind, Ring};
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use crate::ring::{Rebuild, RebuildError, spread};
 
@@ -58,13 +59,11 @@ impl RingSource {
                 let alive = resources_alive(&self.pool, ring == Ring::Urgent, after).await?;
                 Ok(alive.into_iter().map(resource).collect())
             }
-            (Stage::Jobs(after), Ring::Jobs | Ring::Urgent) => {
-                let page = jobs::pending(&self.pool, after, Limit::most()).await?;
-                let of_ring = page.items.into_iter().filter_map(|key| {
-                    let (of, member) = Member::of_job(key.kind, key.subject_id);
-                    (of == ring).then_some((member, Duration::ZERO))
-                });
-                Ok(of_ring.collect())
+            (Stage::Jobs(after), Ring::Jobs | Ring::Urgent | Ring::Archive) => {
+                let page = jobs::pending(&self.pool, &kinds_in(ring), after, Limit::most()).await?;
+                let member = |key: JobKey| Member::of_job(key.kind, key.subject_id).1;
+                let members = page.items.into_iter().map(member);
+                Ok(members.map(|member| (member, Duration::ZERO)).collect())
             }
             (Stage::Servers(_) | Stage::Resources(_) | Stage::Jobs(_), _) => Ok(Vec::new()),
         }
@@ -93,6 +92,7 @@ impl Stage {
             MemberKind::Provision => job(JobKind::Provision),
             MemberKind::Deprovision => job(JobKind::Deprovision),
             MemberKind::Recover => job(JobKind::Recover),
+            MemberKind::WalPush => job(JobKind::WalPush),
         }
     }
 
@@ -103,6 +103,14 @@ impl Stage {
             Self::Jobs(_) => None,
         }
     }
+}
+
+/// Kinds of jobs whose members are in `ring`.
+fn kinds_in(ring: Ring) -> Vec<JobKind> {
+    let kinds = JobKind::ALL.iter().copied();
+    kinds
+        .filter(|kind| Member::of_job(*kind, Uuid::nil()).0 == ring)
+        .collect()
 }
 
 fn server(id: ServerId) -> Member {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use shared::agent_api::{
-    Absent, Birth, DatabaseSpec, HbaMethod, HbaRule, InstanceRole, InstanceSpec, PROBER_ROLE,
-    RoleSpec,
+    ARCHIVE_SLOT, Absent, Birth, DatabaseSpec, HbaMethod, HbaRule, InstanceRole, InstanceSpec,
+    PROBER_ROLE, RoleSpec,
 };
 use shared::db::fleet::{DatabaseWish, ParticipantRow, ServerRow};
 use shared::domain::ParticipantState;
@@ -100,6 +100,7 @@ pub(crate) fn render(
         roles,
         databases,
         absent: gone,
+        slots: vec![ARCHIVE_SLOT.to_owned()],
     };
     let ids = |wishes: Vec<&DatabaseWish>| wishes.iter().map(|wish| wish.resource).collect();
     Ok(Rendered {
@@ -124,6 +125,11 @@ fn role_of(participant: &ParticipantRow) -> InstanceRole {
 /// Most connections of one server: each costs PostgreSQL shared memory and snapshot time.
 const MOST_CONNECTIONS: u32 = 500;
 
+/// How much WAL the archive's slot may hold back while the archive is away. As long as that is not
+/// reached nothing is lost; beyond it the database is kept alive instead of its history, because a
+/// full disk stops both. Hours of a busy database, and a part of any disk that one is put on.
+const SLOT_WAL_KEPT: &str = "8GB";
+
 fn settings(connections: u32) -> BTreeMap<String, String> {
     // Fixed by the plan: a change needs a restart, and a new neighbour must not restart the others.
     let all = connections.min(MOST_CONNECTIONS) + RESERVED_CONNECTIONS;
@@ -136,6 +142,7 @@ fn settings(connections: u32) -> BTreeMap<String, String> {
         ("password_encryption", "scram-sha-256".to_owned()),
         ("wal_level", "replica".to_owned()),
         ("wal_log_hints", "on".to_owned()),
+        ("max_slot_wal_keep_size", SLOT_WAL_KEPT.to_owned()),
         ("fsync", "on".to_owned()),
         ("full_page_writes", "on".to_owned()),
         ("timezone", "UTC".to_owned()),

@@ -12,7 +12,13 @@ use crate::context::Context;
 use crate::ring::{Failure, Turn, TurnError};
 
 /// Failed turns in a row after which a job is dead: with the back-off, about a quarter of an hour.
-const MOST_ATTEMPTS: u16 = 20;
+/// Null for what lives as long as its subject: nobody gives up protecting data.
+fn most_attempts(kind: JobKind) -> Option<u16> {
+    match kind {
+        JobKind::Provision | JobKind::Deprovision | JobKind::Recover => Some(20),
+        JobKind::WalPush => None,
+    }
+}
 
 /// One turn of the job `kind`. A member without a pending row ends here.
 pub(super) async fn turn(
@@ -49,10 +55,10 @@ pub(super) async fn failed(
         subject_id: id,
     };
     let (error, now) = (failure.message.as_str(), context.now());
-    match jobs::record_failure(&context.pool, key, error, MOST_ATTEMPTS, now).await {
+    match jobs::record_failure(&context.pool, key, error, most_attempts(kind), now).await {
         Ok(Some((JobState::Dead, _))) => {
             tracing::error!(
-                job.kind = %kind, resource.id = %id, error = %failure.message,
+                job.kind = %kind, subject.id = %id, error = %failure.message,
                 "gave a job up; retry it with `ringmaster jobs retry`",
             );
             Outcome::Done
@@ -62,7 +68,7 @@ pub(super) async fn failed(
         Err(error) => {
             let source: &dyn std::error::Error = &error;
             tracing::warn!(
-                job.kind = %kind, resource.id = %id,
+                job.kind = %kind, subject.id = %id,
                 error = %shared::telemetry::chain(source), "failed to count a failed turn",
             );
             outcome::after_failure(turn, failure)

@@ -15,11 +15,13 @@ fn every_word_has_one_text_form() {
     check_round_trip(Ring::Urgent, "urgent");
     check_round_trip(Ring::Ring, "ring");
     check_round_trip(Ring::Jobs, "jobs");
+    check_round_trip(Ring::Archive, "archive");
     check_round_trip(MemberKind::Resource, "resource");
     check_round_trip(MemberKind::Server, "server");
     check_round_trip(MemberKind::Provision, "provision");
     check_round_trip(MemberKind::Deprovision, "deprovision");
     check_round_trip(MemberKind::Recover, "recover");
+    check_round_trip(MemberKind::WalPush, "wal_push");
     check_round_trip(
         Member::new(MemberKind::Recover, Uuid::from_u128(7)),
         "recover:00000000-0000-0000-0000-000000000007",

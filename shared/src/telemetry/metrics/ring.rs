@@ -44,12 +44,19 @@ pub const JOBS_DEAD: &str = "ringmaster_jobs_dead";
 
 /// Values of the label `ring`.
 pub fn rings() -> Vec<&'static str> {
-    vec!["urgent", "ring", "jobs"]
+    vec!["urgent", "ring", "jobs", "archive"]
 }
 
 /// Values of the label `kind` of a turn.
 pub fn member_kinds() -> Vec<&'static str> {
-    vec!["resource", "server", "provision", "deprovision", "recover"]
+    vec![
+        "resource",
+        "server",
+        "provision",
+        "deprovision",
+        "recover",
+        "wal_push",
+    ]
 }
 
 fn job_kinds() -> Vec<&'static str> {

@@ -1,0 +1,135 @@
+use std::collections::BTreeMap;
+
+use shared::agent_api::wal::Signed;
+use shared::archive::layout::Run;
+use shared::ids::{ParticipantId, TimelineId};
+use shared::secret::Secret;
+use shared::units::Lsn;
+
+use super::*;
+use crate::spec_check::tests::spec;
+
+const MIB: u64 = 1024 * 1024;
+
+fn place(start: u64, end: u64) -> Place {
+    let signed = Signed {
+        url: Secret::new("http://archive"),
+        headers: BTreeMap::new(),
+    };
+    Place {
+        start: Lsn::from_bytes(start),
+        end: Lsn::from_bytes(end),
+        put: signed.clone(),
+        get: signed,
+    }
+}
+
+fn push() -> WalPush {
+    WalPush {
+        participant: spec().participant,
+        generation: 3,
+        timeline: TimelineId::from_uuid(uuid::Uuid::from_u128(1)),
+        system_identifier: 7,
+        run: Run { epoch: 1, tli: 1 },
+        chunks: vec![
+            place(16 * MIB + 40, 17 * MIB),
+            place(17 * MIB, 32 * MIB),
+            place(32 * MIB, 48 * MIB),
+        ],
+        segments: vec![place(16 * MIB, 32 * MIB), place(0, 16 * MIB)],
+        safe_lsn: Lsn::default(),
+        answer_within_ms: 1000,
+    }
+}
+
+fn wal() -> WalState {
+    WalState {
+        flush_lsn: Lsn::from_bytes(40 * MIB),
+        tli: 1,
+        segment_bytes: 16 * MIB,
+        page_bytes: 8192,
+        system_identifier: 7,
+        slot_restart_lsn: None,
+    }
+}
+
+#[test]
+fn a_good_push_is_accepted() {
+    assert_eq!(is_held(&push(), Some(&spec())), Ok(()));
+    assert_eq!(is_this_history(&push(), &wal()), Ok(()));
+    assert_eq!(places(&push(), 16 * MIB), Ok(()));
+}
+
+#[test]
+fn a_push_for_somebody_else_is_refused() {
+    let code = |change: fn(&mut WalPush)| {
+        let mut push = push();
+        change(&mut push);
+        let held = is_held(&push, Some(&spec())).and_then(|()| is_this_history(&push, &wal()));
+        held.unwrap_err().0
+    };
+    assert_eq!(
+        code(|push| push.participant = ParticipantId::new()),
+        RefusalCode::OtherParticipant
+    );
+    assert_eq!(code(|push| push.generation = 2), RefusalCode::OldGeneration);
+    assert_eq!(
+        code(|push| push.generation = 4),
+        RefusalCode::UnknownGeneration
+    );
+    assert_eq!(
+        code(|push| push.system_identifier = 8),
+        RefusalCode::OtherHistory
+    );
+    assert_eq!(code(|push| push.run.tli = 2), RefusalCode::OtherHistory);
+    assert_eq!(
+        is_held(&push(), None).unwrap_err().0,
+        RefusalCode::OtherParticipant
+    );
+}
+
+#[track_caller]
+fn check(field: &str, segment_bytes: u64, spoil: fn(&mut WalPush)) {
+    let mut push = push();
+    spoil(&mut push);
+    let (code, message) = places(&push, segment_bytes).unwrap_err();
+    assert_eq!(code, RefusalCode::Invalid);
+    assert!(message.starts_with(&format!("{field}:")), "{message}");
+}
+
+#[test]
+fn places_that_cannot_be_filled_are_refused() {
+    let size = 16 * MIB;
+    check("run.epoch", size, |push| push.run.epoch = 0);
+    check("chunks", size, |push| push.chunks.swap(0, 1));
+    check("chunks", size, |push| {
+        push.chunks[2] = place(32 * MIB, 32 * MIB);
+    });
+    check("chunks", size, |push| {
+        push.chunks[2] = place(32 * MIB, 30 * MIB);
+    });
+    check("chunks", size, |push| {
+        push.chunks = vec![place(0, 16 * MIB + 1)];
+    });
+    check("chunks", 64 * MIB, |push| {
+        push.chunks = vec![place(0, 16 * MIB + 1)];
+        push.segments.clear();
+    });
+    check("chunks", size, |push| {
+        push.chunks = (0..33).map(|n| place(n, n + 1)).collect();
+    });
+    check("segments", size, |push| push.segments = vec![place(0, MIB)]);
+    check("segments", size, |push| {
+        push.segments = vec![place(MIB, 17 * MIB)];
+    });
+    check("segments", size, |push| {
+        push.segments = vec![place(0, u64::MAX)];
+    });
+    check("segments", size, |push| {
+        push.segments = vec![place(0, 16 * MIB); 33];
+    });
+    check("segments", 128 * MIB, |push| {
+        push.chunks.clear();
+        push.segments = vec![place(0, 128 * MIB)];
+    });
+}

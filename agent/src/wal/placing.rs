@@ -1,0 +1,266 @@
+//! One place: from the segment file to the archive.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shared::agent_api::wal::{Place, Placed};
+use shared::archive::frame::{self, CONTENT_BYTES_MAX, Content, Label, object_bytes_max};
+use shared::archive::layout::Run;
+use shared::ids::TimelineId;
+use shared::units::Lsn;
+use tokio::time::{Instant, timeout_at};
+
+use super::Calling;
+use super::compare::{Expected, Found};
+use super::files::{ReadError, WalFiles};
+use crate::archive::{Archive, Attempts, Failure, Got, Put, Reserved};
+
+/// How much zstd tries. WAL is written all day beside the database: level 1 costs the least time
+/// for a byte, and the higher ones save little more of WAL, which is short records of binary data.
+const LEVEL: i32 = 1;
+
+/// How often an object that looks damaged is read before that is believed: the way from the archive
+/// may be what is damaged.
+const LOOKS_MAX: u32 = 3;
+
+/// How much of a place must be filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// Up to where WAL is flushed.
+    AsMuchAsIsFlushed,
+    /// All of it, or nothing.
+    AllOfIt,
+}
+
+/// What all places of a call have in common.
+pub(super) struct Placing<'a> {
+    pub(super) archive: &'a Archive,
+    pub(super) timeline: TimelineId,
+    pub(super) system_identifier: u64,
+    pub(super) run: Run,
+    pub(super) files: Arc<WalFiles>,
+    /// Flushed up to here when the call began.
+    pub(super) flush_lsn: Lsn,
+    pub(super) calling: &'a Calling<'a>,
+}
+
+/// How work on a place ends early.
+enum End {
+    Placed(Placed),
+    Failed(String),
+}
+
+impl From<Placed> for End {
+    fn from(placed: Placed) -> Self {
+        Self::Placed(placed)
+    }
+}
+
+impl Placing<'_> {
+    /// Fills a place, or finds out why not, until `deadline`.
+    pub(super) async fn fill(&self, place: &Place, want: Want, deadline: Instant) -> Placed {
+        let mut attempts = Attempts::until(deadline);
+        let work = timeout_at(deadline, self.work(place, want, &mut attempts)).await;
+        let placed = match (work, attempts.into_trouble()) {
+            (Ok(Ok(placed) | Err(End::Placed(placed))), _) => placed,
+            (Ok(Err(End::Failed(detail))), _) | (Err(_), Some(detail)) => Placed::Failed { detail },
+            (Err(_), None) => Placed::Unfinished,
+        };
+        let (start, run) = (place.start, self.run);
+        match &placed {
+            Placed::Stored { .. } | Placed::Adopted { .. } | Placed::Unfinished => {
+                tracing::debug!(%start, ?placed, "a place is filled");
+            }
+            Placed::Failed { detail } => {
+                tracing::warn!(%start, error = detail, "failed to push WAL");
+            }
+            Placed::Conflict { detail } => {
+                tracing::error!(%start, %run, error = detail, "other WAL is in the archive");
+            }
+            Placed::Missing => tracing::error!(%start, %run, "WAL to push is gone"),
+        }
+        placed
+    }
+
+    async fn work(
+        &self,
+        place: &Place,
+        want: Want,
+        attempts: &mut Attempts,
+    ) -> Result<Placed, End> {
+        if want == Want::AllOfIt && place.end > self.flush_lsn {
+            let detail = format!("WAL is flushed only up to {}", self.flush_lsn);
+            return Err(End::Failed(detail));
+        }
+        let end = place.end.min(self.flush_lsn);
+        loop {
+            let (object, reserved) = self.make(place.start..end).await?;
+            let object_bytes = u64::try_from(object.len()).unwrap_or(u64::MAX);
+            match self.put(place, object, attempts).await? {
+                Put::Stored => return Ok(Placed::Stored { end, object_bytes }),
+                Put::Taken => drop(reserved),
+            }
+            if let Some(placed) = self.compare(place, want, attempts).await? {
+                return Ok(placed);
+            }
+            let gone = "the object that was there is gone".to_owned();
+            retry(attempts, Failure::Again(gone)).await?;
+        }
+    }
+
+    async fn put(&self, place: &Place, object: Bytes, attempts: &mut Attempts) -> Result<Put, End> {
+        loop {
+            let put = self
+                .archive
+                .put(&place.put, object.clone(), attempts.patience());
+            match put.await {
+                Ok(put) => return Ok(put),
+                Err(failure) => retry(attempts, failure).await?,
+            }
+        }
+    }
+
+    /// Makes the object for a range. The memory is reserved for it as long as it is kept.
+    async fn make(&self, range: Range<Lsn>) -> Result<(Bytes, Reserved), End> {
+        let length = range.end.bytes().saturating_sub(range.start.bytes());
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let mut reserved = self
+            .archive
+            .reserve(length.saturating_add(object_bytes_max(length)))
+            .await;
+        let label = Label {
+            timeline: self.timeline,
+            system_identifier: self.system_identifier,
+            content: Content::Wal {
+                epoch: self.run.epoch,
+                tli: self.run.tli,
+                start: range.start,
+                end: range.end,
+            },
+        };
+        let files = Arc::clone(&self.files);
+        let (start, work) = (range.start, move || {
+            let plain = files.read(&range)?;
+            let object = frame::encode(&label, &plain, LEVEL);
+            drop(plain);
+            reserved.shrink_to(object.as_ref().map_or(0, Vec::len));
+            Ok::<_, ReadError>((object, reserved))
+        });
+        let made = self.archive.compute(work).await;
+        let (object, reserved) = match made.map_err(|error| End::Failed(error.to_string()))? {
+            Ok(made) => made,
+            Err(error) => return Err(self.unreadable(start, &error).await),
+        };
+        let object = object.map_err(|error| End::Failed(error.to_string()))?;
+        Ok((Bytes::from(object), reserved))
+    }
+
+    /// WAL is missing if its file is gone and the slot does not hold it either.
+    async fn unreadable(&self, start: Lsn, error: &ReadError) -> End {
+        let is_gone = matches!(error, ReadError::Gone(_));
+        if !is_gone {
+            return End::Failed(error.to_string());
+        }
+        match self.calling.wal_now().await {
+            Some(wal) if wal.slot_restart_lsn.is_none_or(|held| held > start) => {
+                End::Placed(Placed::Missing)
+            }
+            Some(_) => End::Failed(format!("{error}, although the slot should hold it")),
+            None => End::Failed(format!("{error}, and PostgreSQL does not answer")),
+        }
+    }
+
+    /// Compares what is in a place with our own WAL; none if nothing is there any more.
+    async fn compare(
+        &self,
+        place: &Place,
+        want: Want,
+        attempts: &mut Attempts,
+    ) -> Result<Option<Placed>, End> {
+        let conflict = |detail| Ok(Some(Placed::Conflict { detail }));
+        let segment_bytes = self.files.segment_bytes;
+        let content_max = usize::try_from(segment_bytes)
+            .unwrap_or(usize::MAX)
+            .min(CONTENT_BYTES_MAX);
+        let object_max = object_bytes_max(content_max);
+        let _reserved = self.archive.reserve(object_max + 2 * content_max).await;
+        let in_segment = place.start.bytes() % segment_bytes;
+        let expected = Expected {
+            timeline: self.timeline,
+            system_identifier: self.system_identifier,
+            run: self.run,
+            start: place.start,
+            segment_end: Lsn::from_bytes(place.start.bytes() - in_segment + segment_bytes),
+            whole: want == Want::AllOfIt,
+        };
+        let mut looks = 0;
+        loop {
+            let got = self
+                .archive
+                .get(&place.get, object_max, attempts.patience());
+            let object = match got.await {
+                Ok(Got::Object(object)) => object,
+                Ok(Got::Nothing) => return Ok(None),
+                Ok(Got::TooLarge) => {
+                    return conflict("the object that is there is too large".to_owned());
+                }
+                Err(failure) => {
+                    retry(attempts, failure).await?;
+                    continue;
+                }
+            };
+            let opened = self.archive.compute(move || expected.open(&object)).await;
+            match opened.map_err(|error| End::Failed(error.to_string()))? {
+                Ok(Ok(found)) => return self.adopt(found).await.map(Some),
+                Ok(Err(detail)) => return conflict(detail),
+                Err(error) => {
+                    looks += 1;
+                    if looks == LOOKS_MAX {
+                        return conflict(format!("the object that is there: {error}"));
+                    }
+                    retry(attempts, Failure::Again(error.to_string())).await?;
+                }
+            }
+        }
+    }
+
+    /// Adopts WAL that is the same as ours, all of it: what PostgreSQL has not flushed it may still
+    /// write differently.
+    async fn adopt(&self, found: Found) -> Result<Placed, End> {
+        let Range { start, end } = found.range;
+        if end > self.flush_lsn {
+            let Some(now) = self.calling.wal_now().await else {
+                return Err(End::Failed("PostgreSQL does not answer".to_owned()));
+            };
+            if end > now.flush_lsn {
+                return Ok(Placed::Conflict {
+                    detail: format!(
+                        "the object that is there ends at {end}, beyond all that PostgreSQL has \
+                         flushed ({})",
+                        now.flush_lsn
+                    ),
+                });
+            }
+        }
+        let files = Arc::clone(&self.files);
+        let compared = self.archive.compute(move || {
+            let ours = files.read(&found.range)?;
+            Ok::<_, ReadError>(found.difference(&ours))
+        });
+        match compared
+            .await
+            .map_err(|error| End::Failed(error.to_string()))?
+        {
+            Ok(None) => Ok(Placed::Adopted { end }),
+            Ok(Some(at)) => Ok(Placed::Conflict {
+                detail: format!("the object that is there differs from our WAL at {at}"),
+            }),
+            Err(error) => Err(self.unreadable(start, &error).await),
+        }
+    }
+}
+
+async fn retry(attempts: &mut Attempts, failure: Failure) -> Result<(), End> {
+    attempts.failed(failure).await.map_err(End::Failed)
+}

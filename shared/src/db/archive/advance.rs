@@ -1,0 +1,147 @@
+//! Moving the watermark.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
+
+use super::{Epoch, stored};
+use crate::db::{DbError, fleet::Recorded};
+use crate::units::Lsn;
+
+/// How much of an epoch the archive has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Everything up to here is durable.
+    pub watermark: Lsn,
+    /// Segments below here are one object each, or will never be.
+    pub compacted: Lsn,
+}
+
+/// What a push found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// How much the archive has now.
+    pub to: Position,
+    /// How far the leader had flushed when the push began.
+    pub flush: Lsn,
+}
+
+impl Progress {
+    /// Whether everything is in the archive that was flushed when the push began.
+    pub fn is_drained(&self) -> bool {
+        self.to.watermark >= self.flush
+    }
+
+    /// Whether anything is different from what is stored: an idle database makes no write.
+    pub fn is_news_for(&self, epoch: &Epoch) -> bool {
+        let moved = self.to != epoch.position();
+        let known = epoch
+            .behind
+            .is_some_and(|behind| behind.lsn > self.to.watermark);
+        let drained = self.is_drained();
+        moved || (drained && epoch.behind.is_some()) || (!drained && !known)
+    }
+}
+
+impl Epoch {
+    /// How much of it the archive has.
+    pub fn position(&self) -> Position {
+        Position {
+            watermark: self.watermark,
+            compacted: self.compacted,
+        }
+    }
+}
+
+/// Records what a push found out about `epoch`, which must be as it was loaded and not sealed.
+///
+/// What waits is measured from one position that was seen waiting: it counts until the watermark
+/// has passed it, and then from the next one.
+pub async fn advance(
+    ex: impl PgExecutor<'_>,
+    epoch: &Epoch,
+    progress: &Progress,
+    now: DateTime<Utc>,
+) -> Result<Recorded, DbError> {
+    let done = sqlx::query!(
+        r#"
+        update epochs
+        set
+            watermark_lsn = $5,
+            watermark_at = case when $5 > watermark_lsn then $8 else watermark_at end,
+            compacted_lsn = $6,
+            flush_lsn = $7,
+            behind_lsn = case
+                when $5 >= $7 then null
+                when behind_lsn > $5 then behind_lsn
+                else $7
+            end,
+            behind_since = case
+                when $5 >= $7 then null
+                when behind_lsn > $5 then behind_since
+                else $8
+            end
+        where
+            timeline_id = $1
+            and number = $2
+            and watermark_lsn = $3
+            and compacted_lsn = $4
+            and sealed_at is null
+            and $5 >= watermark_lsn
+            and $6 >= compacted_lsn
+        "#,
+        epoch.record.timeline.as_uuid(),
+        i32::try_from(epoch.record.number).unwrap_or(i32::MAX),
+        stored(epoch.watermark),
+        stored(epoch.compacted),
+        stored(progress.to.watermark),
+        stored(progress.to.compacted),
+        stored(progress.flush),
+        now,
+    )
+    .execute(ex)
+    .await
+    .map_err(DbError::during("advance a watermark"))?;
+    Ok(Recorded::of(done.rows_affected()))
+}
+
+/// Records that the WAL from the watermark of `epoch` up to `to`, the start of a segment, was
+/// removed before it was in the archive, and goes on from there.
+pub async fn record_gap(
+    ex: impl PgExecutor<'_>,
+    epoch: &Epoch,
+    to: Lsn,
+    now: DateTime<Utc>,
+) -> Result<Recorded, DbError> {
+    let done = sqlx::query!(
+        r#"
+        with jumped as (
+            update epochs
+            set
+                watermark_lsn = $4,
+                watermark_at = $5,
+                compacted_lsn = $4,
+                behind_lsn = case when behind_lsn > $4 then behind_lsn end,
+                behind_since = case when behind_lsn > $4 then behind_since end
+            where
+                timeline_id = $1
+                and number = $2
+                and watermark_lsn = $3
+                and sealed_at is null
+                and $4 > watermark_lsn
+            returning timeline_id, number
+        )
+        insert into gaps (timeline_id, epoch_number, from_lsn, to_lsn, found_at)
+        select timeline_id, number, $3, $4, $5
+        from jumped
+        "#,
+        epoch.record.timeline.as_uuid(),
+        i32::try_from(epoch.record.number).unwrap_or(i32::MAX),
+        stored(epoch.watermark),
+        stored(to),
+        now,
+    )
+    .execute(ex)
+    .await
+    .map_err(DbError::during("record a gap"))?;
+    Ok(Recorded::of(done.rows_affected()))
+}

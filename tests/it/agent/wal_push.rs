@@ -1,0 +1,8 @@
+//! WAL, from the segment files to the archive.
+
+mod faults;
+mod places;
+mod recovery;
+mod refusals;
+mod slot;
+mod world;

@@ -1,0 +1,136 @@
+//! What the pushed chunks are for.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use shared::process::{
+    Account, DeathSignal, EmbeddedPostgres, EmbeddedPostgresOptions, Lifetime,
+    PostgresInstallations, Program, free_port, run_to_end,
+};
+use shared::secret::Secret;
+use shared::units::Lsn;
+use sqlx::{Connection as _, PgConnection};
+use tests::agent_server::PASSWORD;
+use tokio::time::{Instant, sleep};
+
+use super::world::{MIB, World, segment_name};
+
+/// Plain PostgreSQL and `cp`, with nothing of ours.
+#[tokio::test]
+async fn the_chunks_bring_a_copy_exactly_to_the_flushed_position() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let start = world.start_of_slot().await?;
+    world.write(MIB).await?;
+    let account = Account::for_postgres()?;
+    let directory = tempfile::tempdir()?;
+    account.give(directory.path())?;
+    let copy = directory.path().join("data");
+    copy_of(&world, &copy).await?;
+    world.write(3 * MIB).await?;
+    let rows = world.rows();
+    let flushed = world.push_all(start).await?;
+    // Not in the archive, so not in the copy.
+    world.write(MIB).await?;
+
+    let archive = directory.path().join("archive");
+    fs::create_dir(&archive)?;
+    assemble(&world, start, &archive)?;
+    let restored = recover(&copy, &archive, &account).await?;
+    let mut session = PgConnection::connect(restored.url("shop").expose()).await?;
+    until_replayed(&mut session).await?;
+    let found: i64 = sqlx::query_scalar("select count(*) from written")
+        .fetch_one(&mut session)
+        .await?;
+    let log = fs::read_to_string(copy.with_extension("log"))?;
+    assert_eq!(u64::try_from(found)?, rows, "{log}");
+    let history = fs::read_to_string(copy.join("pg_wal/00000002.history"))?;
+    let left: Lsn = history
+        .split_whitespace()
+        .nth(1)
+        .context("the line of the old timeline")?
+        .parse()?;
+    assert_eq!(left, flushed);
+    session.close().await?;
+    restored.stop().await?;
+    Ok(())
+}
+
+/// Waits until all of the WAL is replayed.
+async fn until_replayed(session: &mut PgConnection) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_mins(2);
+    while sqlx::query_scalar("select pg_is_in_recovery()")
+        .fetch_one(&mut *session)
+        .await?
+    {
+        ensure!(Instant::now() < deadline, "recovery does not end");
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// A base copy of the running server.
+async fn copy_of(world: &World, to: &Path) -> anyhow::Result<()> {
+    let mut session = world.session().await?;
+    sqlx::query("select pg_backup_start('copy', true)")
+        .execute(&mut session)
+        .await?;
+    let copy = Program::new("cp", &Account::for_postgres()?)
+        .arg("--archive")
+        .arg(world.server.data_directory())
+        .arg(to);
+    run_to_end(&copy).await?;
+    let label: String = sqlx::query_scalar("select labelfile from pg_backup_stop(false)")
+        .fetch_one(&mut session)
+        .await?;
+    fs::write(to.join("backup_label"), label)?;
+    fs::write(to.join("recovery.signal"), "")?;
+    fs::remove_file(to.join("postmaster.pid"))?;
+    fs::remove_dir_all(to.join("pg_wal"))?;
+    fs::remove_dir_all(to.join("pg_replslot"))?;
+    for directory in ["pg_wal", "pg_wal/archive_status", "pg_replslot"] {
+        fs::create_dir(to.join(directory))?;
+        Account::for_postgres()?.give(&to.join(directory))?;
+    }
+    Account::for_postgres()?.give(&to.join("backup_label"))?;
+    Ok(Account::for_postgres()?.give(&to.join("recovery.signal"))?)
+}
+
+/// The segments as files, put together from chunks; the last one is filled up with zeros.
+fn assemble(world: &World, start: Lsn, archive: &Path) -> anyhow::Result<()> {
+    let (mut bytes, _) = world.chain(start)?;
+    let segment_bytes = usize::try_from(world.segment_bytes)?;
+    bytes.resize(bytes.len().next_multiple_of(segment_bytes), 0);
+    let starts = (start.bytes()..).step_by(segment_bytes);
+    for (start, segment) in starts.zip(bytes.chunks(segment_bytes)) {
+        let name = segment_name(Lsn::from_bytes(start), world.segment_bytes);
+        fs::write(archive.join(name), segment)?;
+    }
+    Ok(())
+}
+
+async fn recover(
+    data: &Path,
+    archive: &Path,
+    account: &Account,
+) -> anyhow::Result<EmbeddedPostgres> {
+    let settings = [
+        ("restore_command", format!("cp {}/%f %p", archive.display())),
+        ("fsync", "off".to_owned()),
+        ("shared_buffers", "16MB".to_owned()),
+        ("min_wal_size", "2MB".to_owned()),
+    ];
+    let options = EmbeddedPostgresOptions {
+        data_directory: data.to_owned(),
+        log: data.with_extension("log"),
+        port: free_port()?,
+        password: Some(Secret::new(PASSWORD.replace(' ', "%20"))),
+        lifetime: Lifetime::DiesWithUs(DeathSignal::Quit),
+        settings: settings
+            .map(|(name, value)| (name.to_owned(), value))
+            .into(),
+    };
+    let installations = PostgresInstallations::discover(&[]).await;
+    Ok(EmbeddedPostgres::start(installations.newest()?, account, options).await?)
+}
