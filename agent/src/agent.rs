@@ -121,6 +121,7 @@ impl Agent {
                     version: running.version,
                     system_identifier: running.system_identifier,
                     tli: running.tli,
+                    wal_segment_bytes: running.wal_segment_bytes,
                     flush_lsn: sample.flush_lsn,
                     wal_wait_ms: sample.wal_wait_ms,
                     archive_slot: sample.archive_slot,

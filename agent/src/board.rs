@@ -26,6 +26,8 @@ pub(crate) struct Running {
     pub(crate) version: String,
     pub(crate) system_identifier: String,
     pub(crate) tli: u32,
+    /// Size of a WAL segment in bytes.
+    pub(crate) wal_segment_bytes: u32,
     /// TCP port, which is part of the socket's name.
     pub(crate) port: u16,
 }

@@ -4,6 +4,7 @@
 //! ringmaster up
 //! ├── PostgreSQL           the control database
 //! ├── redis-server         the queue
+//! ├── ringmaster-object-store   the archive
 //! ├── ringmaster-api
 //! └── ringmaster-worker
 //!     └── ringmaster-agent …   one for each server, and below it a customer's PostgreSQL

@@ -6,10 +6,10 @@ mod upload;
 mod walk;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -91,7 +91,8 @@ impl Disk {
     /// # Errors
     /// [`DiskError::Taken`] if another server has them; [`DiskError::Io`].
     pub fn open(root: &Path) -> Result<Self, DiskError> {
-        fs::create_dir_all(root)?;
+        // Whoever can read the files can read every database.
+        DirBuilder::new().recursive(true).mode(0o700).create(root)?;
         let lock = File::create(root.join("lock"))?;
         match flock(lock.as_fd(), FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(DiskError::Taken(root.to_owned())),

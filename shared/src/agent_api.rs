@@ -246,6 +246,8 @@ pub struct PostgresStatus {
     pub system_identifier: String,
     /// PostgreSQL's own timeline number.
     pub tli: u32,
+    /// Size of a WAL segment in bytes: a power of two, 1 MiB to 1 GiB.
+    pub wal_segment_bytes: u32,
     /// WAL flushed to disk up to here; null while PostgreSQL does not answer.
     pub flush_lsn: Option<Lsn>,
     /// Age in milliseconds of the oldest wait of a backend for a WAL write or sync; null if none

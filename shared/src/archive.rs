@@ -14,3 +14,9 @@ pub mod frame;
 pub mod layout;
 pub mod manifest;
 pub mod store;
+
+use std::time::Duration;
+
+/// How long a signed request is good for: long enough for a push on a busy machine whose clock is a
+/// little off, short enough that what a retired leader holds is soon worthless.
+pub const SIGNED_FOR: Duration = Duration::from_mins(15);

@@ -8,6 +8,7 @@ mod from_db;
 mod operation;
 mod plan;
 mod problem;
+mod protection;
 mod resource;
 mod server;
 mod token;
@@ -19,6 +20,7 @@ use utoipa::ToSchema;
 pub use operation::Operation;
 pub use plan::Plan;
 pub use problem::{Problem, ProblemCode, render_problems};
+pub use protection::{Protection, ProtectionGap, ProtectionState};
 pub use resource::{
     Alert, CreateResource, Endpoint, Resource, ResourceDetail, ResourceUrl, Transition,
 };

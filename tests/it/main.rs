@@ -20,6 +20,8 @@ mod machines;
 mod observe;
 mod process;
 #[cfg(test)]
+mod protection;
+#[cfg(test)]
 mod ring;
 #[cfg(test)]
 mod tidy;

@@ -1,6 +1,7 @@
 //! What every turn needs, made once per worker.
 
 mod agents;
+mod archive;
 mod memory;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::observe::{ObservationWriter, Prober};
 use crate::turns::rows::Rows;
 
 pub use agents::{Agents, Asked};
+pub use archive::Archive;
 pub use memory::Memory;
 
 /// Everything a turn works with.
@@ -47,6 +49,8 @@ pub struct Context {
     pub provider_name: String,
     /// Makes URLs stable.
     pub endpoint: Arc<dyn Endpoint>,
+    /// Where WAL and backups go; null if nothing is protected.
+    pub archive: Option<Archive>,
     /// Major version of PostgreSQL for new participants.
     pub postgres_major: u16,
     /// What this worker remembers between turns; nothing depends on it.

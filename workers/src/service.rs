@@ -1,5 +1,6 @@
 //! A worker process: its options, everything it is made of, and its end.
 
+mod archive;
 mod options;
 mod process;
 mod source;
@@ -62,10 +63,12 @@ pub async fn run(
     sweeps::start(&context, &tasks, &stop);
     readiness.set_ready();
     tracing::info!(worker.id = %context.worker, "works");
+    let mut settings = options.ring.clone();
+    settings.rings = archive::rings_with(context.archive.as_ref(), settings.rings);
     let ring = RingWorker {
         queue: context.queue.clone(),
         worker: context.worker,
-        settings: options.ring.clone(),
+        settings,
         source: Arc::new(RingSource::new(context.pool.clone())),
         handler: Arc::new(Turns::new(context)),
     };
@@ -103,10 +106,21 @@ async fn build(options: &WorkerOptions, tasks: &TaskTracker) -> anyhow::Result<C
         provider: provider(options),
         provider_name: options.provider.as_str().to_owned(),
         endpoint: Arc::new(DirectEndpoint),
+        archive: archive::open(
+            options
+                .archive
+                .settings()
+                .map_err(|problems| wrong(&problems))?,
+            tasks,
+        ),
         postgres_major: options.postgres_major,
         memory: Arc::new(Memory::default()),
         worker,
     })
+}
+
+fn wrong(problems: &[String]) -> anyhow::Error {
+    anyhow::Error::msg(problems.join("; "))
 }
 
 fn provider(options: &WorkerOptions) -> Arc<dyn Provider> {

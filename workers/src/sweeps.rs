@@ -8,6 +8,7 @@ mod certificate;
 mod gauges;
 mod housekeeping;
 mod leftovers;
+mod protection;
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -25,6 +26,8 @@ const GAUGES: Duration = Duration::from_secs(10);
 const HOUSEKEEPING: Duration = Duration::from_mins(10);
 /// Time between two looks for machines that no server stands for.
 const LEFTOVERS: Duration = Duration::from_mins(5);
+/// Time between two looks at how far the archive is behind.
+const PROTECTION: Duration = Duration::from_secs(15);
 /// Time between two renewals of this worker's own certificate: well within its day.
 const CERTIFICATE: Duration = Duration::from_hours(4);
 
@@ -43,6 +46,8 @@ pub(crate) fn start(context: &Context, tasks: &TaskTracker, stop: &CancellationT
     tasks.spawn(every("housekeeping", HOUSEKEEPING).run(move || housekeeping::sweep(at.clone())));
     let at = context.clone();
     tasks.spawn(every("leftovers", LEFTOVERS).run(move || leftovers::sweep(at.clone())));
+    let at = context.clone();
+    tasks.spawn(every("protection", PROTECTION).run(move || protection::sweep(at.clone())));
     let at = context.clone();
     tasks.spawn(
         every("certificate", CERTIFICATE).run(move || std::future::ready(certificate::sweep(&at))),

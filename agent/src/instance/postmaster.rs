@@ -193,6 +193,9 @@ impl Instance {
                 .context("read the system identifier")?
                 .to_owned(),
             tli: tli.parse().context("read the timeline")?,
+            wal_segment_bytes: value("Bytes per WAL segment")
+                .and_then(|bytes| bytes.parse().ok())
+                .context("read the size of a WAL segment")?,
             port: postmaster.port,
         }));
         Ok(())

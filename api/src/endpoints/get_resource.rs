@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use shared::db::{alerts, observations};
+use shared::db::{alerts, archive, observations};
 use shared::domain::TokenScope;
-use shared::http_api::{Alert, Problem, ResourceDetail};
+use shared::http_api::{Alert, Problem, Protection, ResourceDetail};
 use warp::Filter as _;
 use warp::reply::Response;
 
@@ -52,16 +52,20 @@ pub(crate) fn route(app: &Arc<App>) -> Routes {
 async fn handle(app: &App, call: &Call, resource: &str) -> Result<Response, Failure> {
     call.authorise(app, TokenScope::Read).await?;
     let resource = find_resource(app, resource).await?;
-    let (observation, alerts) = tokio::try_join!(
+    let (observation, alerts, protection) = tokio::try_join!(
         observations::newest(&app.pool, resource.id),
         alerts::open_of_resource(&app.pool, resource.id),
+        archive::protection_of(&app.pool, resource.id),
     )?;
+    let now = app.clock.now();
+    let protection = protection.map(|stored| Protection::of(&stored, observation.as_ref(), now));
     let alerts = alerts.into_iter().map(Alert::from).collect();
     Ok(answer::json(
         200,
         &ResourceDetail {
             resource: resource.into(),
             observation,
+            protection,
             alerts,
         },
     ))

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use shared::domain::Observation;
-use shared::http_api::ResourceDetail;
+use shared::http_api::{Protection, ProtectionState, ResourceDetail};
 
 use super::Context;
 use crate::client::Call;
@@ -29,6 +29,7 @@ impl Info {
         }
         let mut lines = about_resource(&detail);
         lines.extend(detail.observation.iter().flat_map(about_observation));
+        lines.extend(detail.protection.iter().flat_map(about_protection));
         for alert in &detail.alerts {
             let raised = ago(alert.raised_at);
             lines.push((
@@ -68,6 +69,33 @@ fn about_resource(detail: &ResourceDetail) -> Vec<Line> {
     );
     let asked = resource.destroy_requested_at;
     lines.extend(asked.map(|asked| ("destroy asked", ago(asked))));
+    lines
+}
+
+fn about_protection(protection: &Protection) -> Vec<Line> {
+    let state = match protection.state {
+        ProtectionState::Off => "OFF: its WAL goes to no archive".to_owned(),
+        ProtectionState::Starting => "starting: its WAL is not in the archive yet".to_owned(),
+        ProtectionState::On => "on".to_owned(),
+        ProtectionState::Behind => "BEHIND: WAL waits for the archive".to_owned(),
+    };
+    let mut lines = vec![("protection", state)];
+    if let (Some(lsn), Some(at)) = (protection.durable_up_to_lsn, protection.durable_at) {
+        lines.push(("archived up to", format!("{lsn} ({})", ago(at))));
+    }
+    if let (Some(behind), Some(seconds)) = (protection.bytes_behind, protection.seconds_behind) {
+        let text = format!("{} in {seconds:.0} s", bytes(behind));
+        lines.push(("not yet archived", text));
+    }
+    lines.extend(protection.gap.as_ref().map(|gap| {
+        let text = format!(
+            "{} to {} is lost to the archive (found {})",
+            gap.from_lsn,
+            gap.to_lsn,
+            ago(gap.found_at)
+        );
+        ("GAP", text)
+    }));
     lines
 }
 

@@ -19,6 +19,10 @@ pub(super) fn announcement(directory: &Directory, ports: Ports) -> String {
         ),
         ("control database", format!("{}", loopback(ports.postgres))),
         ("Redis", format!("{}", loopback(ports.redis))),
+        (
+            "archive",
+            format!("http://{}   (an S3)", loopback(ports.object_store)),
+        ),
         ("logs", shown("log/")),
         ("data", shown("")),
     ];

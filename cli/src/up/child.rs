@@ -1,4 +1,4 @@
-//! The API and the worker: our own programs, which lie beside the one that runs.
+//! Our own programs, which lie beside the one that runs.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

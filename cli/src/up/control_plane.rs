@@ -1,4 +1,4 @@
-//! The API and the worker: their environment.
+//! Our own programs: their environment.
 
 use shared::secret::{Secret, Vault};
 
@@ -8,7 +8,16 @@ use super::leftovers::AGENT;
 use super::state::{Ports, loopback};
 use crate::failure::Failure;
 
-/// What both need to know.
+/// Name of the object store's program.
+const OBJECT_STORE: &str = "ringmaster-object-store";
+
+/// Access key id at the object store; the secret is what protects it.
+const ACCESS_KEY_ID: &str = "ringmaster";
+
+/// Bucket of the archive.
+const BUCKET: &str = "ringmaster";
+
+/// What API and worker need to know.
 #[derive(Debug)]
 pub(super) struct Connections {
     /// URL of the control database.
@@ -24,6 +33,59 @@ pub(super) fn encryption_key(directory: &Directory) -> Result<(), Failure> {
     directory
         .lasting_secret("encryption.key", Vault::random_key)
         .map(drop)
+}
+
+/// The key of the archive. It may be made anew at any start: what it signs is good for minutes.
+pub(super) fn archive_secret(directory: &Directory) -> Result<Secret, Failure> {
+    directory.secret("archive.secret", Secret::random)
+}
+
+/// The object store, on its port, with the bucket of the archive.
+pub(super) fn object_store(
+    directory: &Directory,
+    secret: &Secret,
+    log: &str,
+    ports: Ports,
+) -> Result<Child, Failure> {
+    let address = loopback(ports.object_store);
+    let root = directory.objects().display().to_string();
+    let environment = [
+        ("RINGMASTER_OBJECT_STORE_ROOT", root),
+        ("RINGMASTER_OBJECT_STORE_LISTEN", address.to_string()),
+        ("RINGMASTER_OBJECT_STORE_BUCKET", BUCKET.to_owned()),
+        (
+            "RINGMASTER_OBJECT_STORE_ACCESS_KEY_ID",
+            ACCESS_KEY_ID.to_owned(),
+        ),
+        (
+            "RINGMASTER_OBJECT_STORE_SECRET_ACCESS_KEY",
+            secret.expose().to_owned(),
+        ),
+        ("RINGMASTER_LOG", log.to_owned()),
+    ];
+    Child::new(
+        OBJECT_STORE,
+        &environment,
+        directory.log("object-store"),
+        address,
+    )
+}
+
+/// Where the worker finds the archive. The store does not encrypt: its files lie on the same disks
+/// as the databases themselves.
+fn archive(secret: &Secret, ports: Ports) -> [(&'static str, String); 6] {
+    let endpoint = format!("http://{}", loopback(ports.object_store));
+    [
+        ("RINGMASTER_ARCHIVE_BUCKET", BUCKET.to_owned()),
+        ("RINGMASTER_ARCHIVE_ENDPOINT", endpoint),
+        ("RINGMASTER_ARCHIVE_PATH_STYLE", true.to_string()),
+        ("RINGMASTER_ARCHIVE_ENCRYPTION", "none".to_owned()),
+        ("RINGMASTER_ARCHIVE_ACCESS_KEY_ID", ACCESS_KEY_ID.to_owned()),
+        (
+            "RINGMASTER_ARCHIVE_SECRET_ACCESS_KEY",
+            secret.expose().to_owned(),
+        ),
+    ]
 }
 
 /// The API, on its port.
@@ -46,10 +108,12 @@ pub(super) fn api(
 pub(super) fn worker(
     directory: &Directory,
     connections: &Connections,
+    archive_secret: &Secret,
     ports: Ports,
 ) -> Result<Child, Failure> {
     let address = loopback(ports.worker);
     let mut environment = common(directory, connections);
+    environment.extend(archive(archive_secret, ports));
     environment.extend([
         ("RINGMASTER_PROVIDER", "local".to_owned()),
         (

@@ -70,6 +70,11 @@ impl Directory {
         self.join("redis")
     }
 
+    /// Objects of the archive.
+    pub fn objects(&self) -> PathBuf {
+        self.join("objects")
+    }
+
     /// Servers of the local provider: one directory each.
     pub fn servers(&self) -> PathBuf {
         self.join("servers")

@@ -132,8 +132,10 @@ impl System {
             redis: redis.url(),
             log: options.log.clone(),
         };
+        let secret = control_plane::archive_secret(&directory)?;
+        let objects = control_plane::object_store(&directory, &secret, &options.log, ports)?;
         let api = control_plane::api(&directory, &connections, ports)?;
-        let worker = control_plane::worker(&directory, &connections, ports)?;
+        let worker = control_plane::worker(&directory, &connections, &secret, ports)?;
 
         let place = format!("PostgreSQL {version} at {}", loopback(ports.postgres));
         self.engines
@@ -141,6 +143,8 @@ impl System {
         let place = format!("Redis at {}", loopback(ports.redis));
         self.engines
             .push(phase("queue", place, Supervised::start(redis)).await?);
+        self.engines
+            .push(start_child(objects, ports.object_store).await?);
         let migrated = token::migrate_and_ensure(&directory, &connections.database, ports);
         phase(
             "tables and token",

@@ -208,6 +208,11 @@ pub async fn status(path: &Path) -> Result<StatusReport, Failure> {
             listens(ports.postgres).await,
         ),
         part("queue", ports.redis, listens(ports.redis).await),
+        part(
+            "archive",
+            ports.object_store,
+            readiness(loopback(ports.object_store)).await,
+        ),
         part("API", ports.api, readiness(loopback(ports.api)).await),
         part(
             "worker",

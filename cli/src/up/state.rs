@@ -18,6 +18,8 @@ pub(super) struct Ports {
     pub postgres: u16,
     /// The queue.
     pub redis: u16,
+    /// The object store.
+    pub object_store: u16,
     /// The API.
     pub api: u16,
     /// Metrics and health of the worker.
@@ -49,6 +51,7 @@ impl Ports {
         Ok(Self {
             postgres: settle(self.postgres)?,
             redis: settle(self.redis)?,
+            object_store: settle(self.object_store)?,
             api: settle(self.api)?,
             worker: settle(self.worker)?,
         })

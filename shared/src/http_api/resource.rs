@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::domain::{MachineKind, Observation, ResourceState};
+use crate::http_api::Protection;
 use crate::ids::{RequestId, ResourceId};
 use crate::secret::Secret;
 
@@ -66,6 +67,8 @@ pub struct ResourceDetail {
     pub resource: Resource,
     /// The newest observation; null before the first.
     pub observation: Option<Observation>,
+    /// How well it is protected against the loss of its server; null while it is not placed.
+    pub protection: Option<Protection>,
     /// Open alerts, oldest first.
     pub alerts: Vec<Alert>,
 }

@@ -10,6 +10,7 @@ use ::metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
+pub mod archive;
 pub mod fleet;
 pub mod http;
 pub mod process;
@@ -72,7 +73,13 @@ pub struct Metric {
 /// Every metric of every process.
 pub const ALL: &[Metric] = &concat_tables();
 
-const TABLES: [&[Metric]; 4] = [process::TABLE, ring::TABLE, fleet::TABLE, http::TABLE];
+const TABLES: [&[Metric]; 5] = [
+    process::TABLE,
+    ring::TABLE,
+    fleet::TABLE,
+    archive::TABLE,
+    http::TABLE,
+];
 
 const COUNT: usize = {
     let mut count = 0;

@@ -29,6 +29,7 @@ fn program() -> PathBuf {
         "ringmaster-api",
         "ringmaster-worker",
         "ringmaster-agent",
+        "ringmaster-object-store",
     ] {
         let path = program.with_file_name(name);
         assert!(
@@ -206,6 +207,7 @@ async fn a_system_is_started_broken_healed_stopped_and_found_again() {
 
     system.kill("ringmaster-worker").await;
     system.kill("ringmaster-agent").await;
+    system.kill("ringmaster-object-store").await;
     system
         .until_query_answers("select id from orders", "42")
         .await;
@@ -217,6 +219,7 @@ async fn a_system_is_started_broken_healed_stopped_and_found_again() {
         "ringmaster-worker",
         "ringmaster-api",
         "ringmaster-agent",
+        "ringmaster-object-store",
         "postgres",
     ] {
         assert_eq!(system.running(program), [0; 0], "{program} is left");

@@ -8,6 +8,7 @@ use shared::config::{
     ArchiveOptions, ControlDatabaseOptions, EncryptionKeyOptions, LogOptions, RedisOptions,
     Validate,
 };
+use shared::queue::Ring;
 
 use crate::cloud::LocalOptions;
 use crate::observe::{FeelConfig, RecordConfig};
@@ -130,6 +131,9 @@ impl Validate for WorkerOptions {
         self.redis.problems(problems);
         self.encryption_key.problems(problems);
         self.archive.problems(problems);
+        if self.ring.rings == [Ring::Archive] && self.archive.bucket.is_none() {
+            problems.push("--queues: the queue archive needs --archive-bucket".to_owned());
+        }
         self.log.problems(problems);
         let ProviderKind::Local = self.provider;
         if !self.local.local_root.is_absolute() {

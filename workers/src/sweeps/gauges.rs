@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metrics::gauge;
 use shared::db::fleet::{Count, census};
-use shared::domain::{JobKind, ParticipantState, ResourceState, ServerState};
+use shared::domain::{ArchiveAlert, JobKind, ParticipantState, ResourceState, ServerState};
 use shared::machine::Alert;
 use shared::queue::{Ring, ShardStats};
 use shared::telemetry::metrics::{fleet, ring as names};
@@ -31,6 +31,10 @@ pub(super) async fn sweep(context: Context) -> Result<(), TurnError> {
     let words = ServerState::ALL.iter().map(|state| state.as_str());
     states(&words.collect::<Vec<_>>(), "server", fleet::SERVERS);
     for alert in Alert::ALL {
+        let open = number(&counts, "alert", alert.as_str());
+        gauge!(fleet::ALERTS_OPEN, "alert" => alert.as_str()).set(open);
+    }
+    for alert in ArchiveAlert::ALL {
         let open = number(&counts, "alert", alert.as_str());
         gauge!(fleet::ALERTS_OPEN, "alert" => alert.as_str()).set(open);
     }

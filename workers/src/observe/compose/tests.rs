@@ -117,6 +117,7 @@ fn agent_status() -> InstanceStatus {
             version: "15.18".to_owned(),
             system_identifier: "1".to_owned(),
             tli: 1,
+            wal_segment_bytes: 16 << 20,
             flush_lsn: None,
             wal_wait_ms: Some(9_000),
             archive_slot: None,

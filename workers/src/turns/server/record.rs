@@ -1,14 +1,17 @@
 //! Recording what happened to a server and its participant.
 
 use chrono::TimeDelta;
+use shared::db::archive::ask_to_push;
 use shared::db::fleet::{
     Move, ParticipantRow, Recorded, ServerRow, move_participant, move_server, record_contact,
 };
-use shared::domain::{ParticipantState, ServerState};
+use shared::domain::{JobKind, ParticipantState, ServerState};
+use shared::ids::ParticipantId;
 use shared::machine::participant::{self, Participant};
 use shared::machine::server::{self, AgentView, Server};
 use shared::machine::{Deadline, Machine as _};
 use shared::ports::Machine;
+use shared::queue::Member;
 
 use super::Look;
 use crate::context::Context;
@@ -149,6 +152,22 @@ pub(super) async fn participant_event(
             lasted,
         );
         wake_waiting(context, row.id).await?;
+        if step.to == ParticipantState::Serving {
+            protect(context, row.id).await?;
+        }
     }
     Ok(recorded)
+}
+
+/// Has the WAL of a leader that serves pushed, if there is an archive and nobody asked for it yet.
+async fn protect(context: &Context, participant: ParticipantId) -> Result<(), TurnError> {
+    if context.archive.is_none() {
+        return Ok(());
+    }
+    if let Some(timeline) = ask_to_push(&context.pool, participant, context.now()).await? {
+        context
+            .wake(Member::of_job(JobKind::WalPush, timeline.as_uuid()))
+            .await;
+    }
+    Ok(())
 }

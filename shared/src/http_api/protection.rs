@@ -1,0 +1,170 @@
+//! How well a resource is protected.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::db::archive as stored;
+use crate::domain::Observation;
+use crate::units::Lsn;
+
+/// How well a resource is protected against the loss of its server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Protection {
+    /// Whether its WAL gets to the archive.
+    pub state: ProtectionState,
+    /// Everything up to here is in the archive; null before the first push.
+    #[schema(value_type = Option<String>, example = "0/16B3748")]
+    pub durable_up_to_lsn: Option<Lsn>,
+    /// Moment that last moved; null before the first push.
+    pub durable_at: Option<DateTime<Utc>>,
+    /// Bytes of WAL that were observed and are not in the archive; null while nothing is known.
+    pub bytes_behind: Option<u64>,
+    /// Seconds for which the oldest of it waits: 0 when nothing waits, at most one push interval
+    /// while pushes keep up; null before the first push.
+    pub seconds_behind: Option<f64>,
+    /// Milliseconds between two pushes.
+    pub push_interval_ms: i32,
+    /// Seconds back to which it can be restored, by its plan.
+    pub retention_s: i32,
+    /// Number of the current write period; null before the first.
+    pub epoch: Option<i32>,
+    /// WAL that is lost to the archive, the newest such place; null if there is none.
+    pub gap: Option<ProtectionGap>,
+}
+
+/// Whether WAL gets to the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProtectionState {
+    /// Nobody is asked to push it: no worker has an archive, or it is not serving yet.
+    Off,
+    /// The first push is still to come.
+    Starting,
+    /// Pushes keep up.
+    On,
+    /// Some of it waits longer than it should.
+    Behind,
+}
+
+/// WAL that PostgreSQL removed before it was in the archive: no restore goes across it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProtectionGap {
+    /// First position that is missing.
+    #[schema(value_type = String, example = "0/16B3748")]
+    pub from_lsn: Lsn,
+    /// First position after it that is there.
+    #[schema(value_type = String, example = "0/3000000")]
+    pub to_lsn: Lsn,
+    /// Moment it was found.
+    pub found_at: DateTime<Utc>,
+}
+
+impl Protection {
+    /// What is stored, as it looks at `now` beside the newest observation.
+    pub fn of(
+        stored: &stored::Protection,
+        observation: Option<&Observation>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let seen = observation.and_then(|seen| seen.wal_lsn);
+        let bytes_behind = stored
+            .watermark
+            .zip(seen)
+            .map(|(watermark, seen)| seen.bytes().saturating_sub(watermark.bytes()));
+        let seconds =
+            |since: DateTime<Utc>| (now - since).to_std().unwrap_or_default().as_secs_f64();
+        let interval = f64::from(stored.interval_ms) / 1000.0;
+        let seconds_behind = match (stored.behind_since, stored.watermark_at) {
+            (Some(since), _) => Some(seconds(since)),
+            (None, Some(_)) if bytes_behind == Some(0) => Some(0.0),
+            (None, moved) => moved.map(|moved| seconds(moved).min(interval)),
+        };
+        let state = match (stored.is_asked_for, stored.epoch) {
+            (false, _) => ProtectionState::Off,
+            (true, None) => ProtectionState::Starting,
+            (true, Some(_)) if seconds_behind.is_some_and(|behind| behind > 3.0 * interval) => {
+                ProtectionState::Behind
+            }
+            (true, Some(_)) => ProtectionState::On,
+        };
+        Self {
+            state,
+            durable_up_to_lsn: stored.watermark,
+            durable_at: stored.watermark_at,
+            bytes_behind,
+            seconds_behind,
+            push_interval_ms: stored.interval_ms,
+            retention_s: stored.retention_s,
+            epoch: stored.epoch,
+            gap: stored.gap.map(|gap| ProtectionGap {
+                from_lsn: gap.from,
+                to_lsn: gap.to,
+                found_at: gap.found_at,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::domain::Outage;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
+    fn stored() -> stored::Protection {
+        stored::Protection {
+            is_asked_for: true,
+            epoch: Some(1),
+            watermark: Some(Lsn::from_bytes(1000)),
+            watermark_at: Some(at(100)),
+            behind_since: None,
+            interval_ms: 10_000,
+            retention_s: 604_800,
+            gap: None,
+        }
+    }
+
+    /// The state and the seconds behind at second 500, with WAL observed at `seen`.
+    #[track_caller]
+    fn check(stored: &stored::Protection, seen: u64, state: ProtectionState, seconds: Option<f64>) {
+        let mut observation = Observation::absent(at(499), Outage::Refused);
+        observation.wal_lsn = Some(Lsn::from_bytes(seen));
+        let protection = Protection::of(stored, Some(&observation), at(500));
+        assert_eq!(
+            (protection.state, protection.seconds_behind),
+            (state, seconds)
+        );
+    }
+
+    #[test]
+    fn an_idle_database_is_never_behind() {
+        check(&stored(), 1000, ProtectionState::On, Some(0.0));
+    }
+
+    #[test]
+    fn between_two_pushes_it_is_at_most_one_interval_behind() {
+        check(&stored(), 1500, ProtectionState::On, Some(10.0));
+    }
+
+    #[test]
+    fn what_is_known_to_wait_is_behind() {
+        let mut late = stored();
+        late.behind_since = Some(at(440));
+        check(&late, 1500, ProtectionState::Behind, Some(60.0));
+    }
+
+    #[test]
+    fn without_a_push_nothing_is_known() {
+        let mut new = stored();
+        (new.epoch, new.watermark, new.watermark_at) = (None, None, None);
+        check(&new, 1500, ProtectionState::Starting, None);
+        new.is_asked_for = false;
+        check(&new, 1500, ProtectionState::Off, None);
+    }
+}

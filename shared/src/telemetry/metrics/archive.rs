@@ -1,0 +1,81 @@
+//! Metrics of the archive.
+
+use ::metrics::Unit;
+
+use super::{Metric, closed, counts, gauges};
+
+/// Age of the oldest WAL that is known to wait for the archive, in seconds; sampled by a sweep.
+pub const BEHIND_SECONDS: &str = "ringmaster_archive_behind_seconds";
+/// WAL that is known to wait for the archive, in bytes, all timelines together; sampled by a sweep.
+pub const BEHIND_BYTES: &str = "ringmaster_archive_behind_bytes";
+/// Timelines with WAL that is known to wait for the archive; sampled by a sweep.
+pub const TIMELINES_BEHIND: &str = "ringmaster_archive_timelines_behind";
+/// Pushes of WAL. Label: `result`.
+pub const PUSHES: &str = "ringmaster_wal_pushes_total";
+/// Objects of WAL that agents were told to write. Labels: `kind`, `result`.
+pub const OBJECTS: &str = "ringmaster_wal_objects_total";
+/// Bytes of the objects of WAL that agents wrote. Label: `kind`.
+pub const BYTES: &str = "ringmaster_wal_object_bytes_total";
+
+fn push_results() -> Vec<&'static str> {
+    vec![
+        "pushed",
+        "idle",
+        "overtaken",
+        "refused",
+        "failed",
+        "missing",
+        "conflict",
+    ]
+}
+
+fn kinds() -> Vec<&'static str> {
+    vec!["chunk", "segment"]
+}
+
+fn object_results() -> Vec<&'static str> {
+    vec![
+        "stored",
+        "adopted",
+        "failed",
+        "unfinished",
+        "missing",
+        "conflict",
+    ]
+}
+
+pub(super) const TABLE: &[Metric] = &[
+    gauges(
+        BEHIND_SECONDS,
+        Unit::Seconds,
+        "Age of the oldest WAL that is known to wait for the archive; 0 when none is.",
+        &[],
+    ),
+    gauges(
+        BEHIND_BYTES,
+        Unit::Bytes,
+        "WAL that is known to wait for the archive, all timelines together.",
+        &[],
+    ),
+    gauges(
+        TIMELINES_BEHIND,
+        Unit::Count,
+        "Timelines with WAL that is known to wait for the archive.",
+        &[],
+    ),
+    counts(
+        PUSHES,
+        "Pushes of WAL, by how they ended.",
+        &[closed("result", push_results)],
+    ),
+    counts(
+        OBJECTS,
+        "Objects of WAL that agents were told to write, by what became of them.",
+        &[closed("kind", kinds), closed("result", object_results)],
+    ),
+    counts(
+        BYTES,
+        "Bytes of the objects of WAL that agents wrote.",
+        &[closed("kind", kinds)],
+    ),
+];

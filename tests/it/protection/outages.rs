@@ -1,0 +1,196 @@
+//! An archive that is away, and WAL that is gone.
+
+use http::Method;
+use shared::archive::epoch::EpochRecord;
+use shared::archive::frame::{self, Content, Label};
+use shared::archive::store::ObjectStore as _;
+use shared::clock::{Clock as _, SystemClock};
+use shared::db::archive::{begin_epoch, protection_of};
+use shared::domain::ArchiveAlert;
+use shared::ids::RequestId;
+use shared::units::Lsn;
+use tests::object_server::{Fault, On};
+use tests::world::{PATIENCE, World};
+use tokio::time::{Instant, sleep};
+
+use super::world::{Protected, write};
+
+/// Waits until `alert` is open or not.
+async fn until_alert(protected: &Protected, alert: ArchiveAlert, open: bool) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let query = "select count(*) from alerts
+                     where name = $1 and subject_id = $2 and cleared_at is null";
+        let count: i64 = sqlx::query_scalar(query)
+            .bind(alert.as_str())
+            .bind(protected.timeline)
+            .fetch_one(&protected.world.database.pool)
+            .await?;
+        if (count == 1) == open {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE {
+            let story = protected.world.story(protected.id).await?;
+            anyhow::bail!("{alert} is open: {}\n{story}", !open);
+        }
+        sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_while_the_archive_was_away_is_drained_without_a_hole()
+-> anyhow::Result<()> {
+    let mut protected = Protected::start().await?;
+    let mut customer = protected.world.connect(protected.id).await?;
+    write(&mut customer, 1).await?;
+    let before = protected.until_archived(&mut customer).await?;
+
+    protected.server.stop().await?;
+    write(&mut customer, 40).await?;
+    let behind = protected
+        .until_epoch("behind", |epoch| epoch.behind.is_some())
+        .await?;
+    assert_eq!(behind.record, before.record);
+    until_alert(&protected, ArchiveAlert::Behind, true).await?;
+    write(&mut customer, 1).await?;
+
+    protected.server.start_again().await?;
+    let epoch = protected.until_archived(&mut customer).await?;
+    protected.assert_whole(&epoch).await?;
+    until_alert(&protected, ArchiveAlert::Behind, false).await?;
+    let attempts = "select attempts from jobs where kind = 'wal_push'";
+    let attempts: i32 = sqlx::query_scalar(attempts)
+        .fetch_one(&protected.world.database.pool)
+        .await?;
+    assert_eq!(attempts, 0, "what failed is forgotten");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_fail_now_and_then_leave_no_hole() -> anyhow::Result<()> {
+    let protected = Protected::start().await?;
+    let mut customer = protected.world.connect(protected.id).await?;
+    let faults = protected.server.faults();
+    let put = || On::method(Method::PUT).path_has("/wal/");
+    for fault in [
+        Fault::LoseAnswer,
+        Fault::Answer(503, "SlowDown"),
+        Fault::ResetUpload(1000),
+        Fault::ErrorInside200,
+        Fault::LoseAnswer,
+    ] {
+        faults.set(fault, put().times(3));
+        write(&mut customer, 3).await?;
+    }
+    let epoch = protected.until_archived(&mut customer).await?;
+    protected.assert_whole(&epoch).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_with_other_wal_stops_the_watermark_and_tells_somebody() -> anyhow::Result<()> {
+    let mut protected = Protected::start().await?;
+    let mut customer = protected.world.connect(protected.id).await?;
+    write(&mut customer, 1).await?;
+    protected.until_archived(&mut customer).await?;
+    protected.world.kill_worker(0).await?;
+
+    let epoch = protected.until_epoch("there", |_| true).await?;
+    write(&mut customer, 1).await?;
+    let foreign = frame::encode(
+        &Label {
+            timeline: epoch.record.timeline,
+            system_identifier: epoch.record.system_identifier,
+            content: Content::Wal {
+                epoch: 1,
+                tli: epoch.record.tli,
+                start: epoch.watermark,
+                end: Lsn::from_bytes(epoch.watermark.bytes() + 64),
+            },
+        },
+        &[7; 64],
+        1,
+    )?;
+    let (prefix, run) = (epoch.record.prefix(), epoch.record.run());
+    let key = prefix.chunk(run, epoch.watermark);
+    let store = protected.server.store();
+    store.put(&key, foreign.clone().into()).await?;
+
+    protected.start_worker().await?;
+    until_alert(&protected, ArchiveAlert::Conflict, true).await?;
+    let after = protected.until_epoch("there", |_| true).await?;
+    assert_eq!(after.watermark, epoch.watermark);
+    assert_eq!(store.get(&key, None).await?.as_deref(), Some(&foreign[..]));
+
+    // What the runbook says.
+    store.delete(&[key]).await?;
+    let epoch = protected.until_archived(&mut customer).await?;
+    protected.assert_whole(&epoch).await?;
+    until_alert(&protected, ArchiveAlert::Conflict, false).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wal_that_is_gone_is_a_gap_that_is_known() -> anyhow::Result<()> {
+    let mut protected = Protected::without_worker().await?;
+    let without_archive = protected.world.start_worker(&[]).await?;
+    protected.make().await?;
+    protected.world.kill_worker(without_archive).await?;
+    let row: (String, shared::ids::ParticipantId) =
+        sqlx::query_as("select system_identifier, id from participants where timeline_id = $1")
+            .bind(protected.timeline)
+            .fetch_one(&protected.world.database.pool)
+            .await?;
+    // An epoch from before the first WAL of any cluster.
+    let record = EpochRecord {
+        timeline: protected.timeline,
+        number: 1,
+        system_identifier: row.0.parse()?,
+        tli: 1,
+        segment_bytes: 16 << 20,
+        start: Lsn::from_bytes(0),
+        participant: row.1,
+        generation: 1,
+        parent: None,
+        created_at: SystemClock.now(),
+    };
+    let pool = &protected.world.database.pool;
+    assert!(begin_epoch(pool, &record, RequestId::new(), SystemClock.now()).await?);
+    protected.start_worker().await?;
+    until_alert(&protected, ArchiveAlert::Gap, true).await?;
+
+    let mut customer = protected.world.connect(protected.id).await?;
+    write(&mut customer, 1).await?;
+    let epoch = protected.until_archived(&mut customer).await?;
+    let stored = protection_of(&protected.world.database.pool, protected.id).await?;
+    let gap = stored.expect("it is placed").gap.expect("it is known");
+    assert_eq!(gap.from, Lsn::from_bytes(0));
+    assert!(gap.to > gap.from && gap.to < epoch.watermark);
+    // After the gap the chain goes on as ever.
+    let after = EpochRecord {
+        start: gap.to,
+        ..epoch.record.clone()
+    };
+    let joints = protected
+        .joints(&shared::db::archive::Epoch {
+            record: after,
+            ..epoch.clone()
+        })
+        .await?;
+    assert!(joints.contains(&epoch.watermark), "{joints:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_archive_nothing_is_asked_for() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let id = world.create("shop", "standard").await?;
+    world
+        .until(id, shared::domain::ResourceState::Available)
+        .await?;
+    let jobs: i64 = sqlx::query_scalar("select count(*) from jobs where kind = 'wal_push'")
+        .fetch_one(&world.database.pool)
+        .await?;
+    assert_eq!(jobs, 0);
+    let stored = protection_of(&world.database.pool, id).await?;
+    assert!(!stored.expect("it is placed").is_asked_for);
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! A control plane with an archive, and one database in it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use shared::archive::chain::Walk;
+use shared::archive::frame::{self, Metadata, PEEK_BYTES};
+use shared::archive::store::ObjectStore as _;
+use shared::db::archive::{Epoch, current_epoch};
+use shared::domain::{JobKind, ResourceState};
+use shared::ids::{ResourceId, TimelineId};
+use shared::queue::Member;
+use shared::units::Lsn;
+use sqlx::PgConnection;
+use tests::object_server::{BUCKET, ObjectServer};
+use tests::world::{PATIENCE, World};
+use tokio::time::{Instant, sleep};
+
+/// Time between two looks while waiting.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A control plane with an archive.
+pub(super) struct Protected {
+    pub(super) world: World,
+    pub(super) server: ObjectServer,
+    pub(super) id: ResourceId,
+    pub(super) timeline: TimelineId,
+    http: reqwest::Client,
+    metrics_port: u16,
+}
+
+impl Protected {
+    /// A database that is available, and a worker that archives it.
+    pub(super) async fn start() -> anyhow::Result<Self> {
+        let mut protected = Self::without_worker().await?;
+        protected.start_worker().await?;
+        protected.make().await?;
+        Ok(protected)
+    }
+
+    /// Control database, Redis and object server, and nothing that works.
+    pub(super) async fn without_worker() -> anyhow::Result<Self> {
+        let (world, server) = tokio::try_join!(World::without_workers(), ObjectServer::start())?;
+        // One provider for the whole process; another test may have been quicker.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        // As quick as plans may be: a test does not wait for ten seconds.
+        sqlx::query("update plans set wal_push_interval_ms = 500, archive_grace_s = 1")
+            .execute(&world.database.pool)
+            .await?;
+        Ok(Self {
+            world,
+            server,
+            id: ResourceId::new(),
+            timeline: TimelineId::new(),
+            http: reqwest::Client::builder().no_proxy().build()?,
+            metrics_port: 0,
+        })
+    }
+
+    /// Asks for the database, and waits for it.
+    pub(super) async fn make(&mut self) -> anyhow::Result<()> {
+        self.id = self.world.create("shop", "standard").await?;
+        self.world.until(self.id, ResourceState::Available).await?;
+        let query = "select timeline_id from participants
+                     join resources on resources.participant_id = participants.id
+                     where resources.id = $1";
+        self.timeline = sqlx::query_scalar(query)
+            .bind(self.id)
+            .fetch_one(&self.world.database.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// One more worker that knows the archive; its metrics are those that are read from now on.
+    pub(super) async fn start_worker(&mut self) -> anyhow::Result<usize> {
+        self.metrics_port = World::free_port()?;
+        let settings = self.server.settings();
+        let endpoint = settings.endpoint.context("it has an endpoint")?;
+        let listen = format!("127.0.0.1:{}", self.metrics_port);
+        let variables = [
+            ("RINGMASTER_METRICS_LISTEN", listen.as_str()),
+            ("RINGMASTER_ARCHIVE_BUCKET", BUCKET),
+            ("RINGMASTER_ARCHIVE_ENDPOINT", &endpoint),
+            ("RINGMASTER_ARCHIVE_PATH_STYLE", "true"),
+            ("RINGMASTER_ARCHIVE_ENCRYPTION", "none"),
+            ("RINGMASTER_ARCHIVE_ACCESS_KEY_ID", &settings.access_key_id),
+            (
+                "RINGMASTER_ARCHIVE_SECRET_ACCESS_KEY",
+                settings.secret_access_key.expose(),
+            ),
+        ];
+        self.world.start_worker(&variables).await
+    }
+
+    /// The newest epoch; null before the first.
+    pub(super) async fn epoch(&self) -> anyhow::Result<Option<Epoch>> {
+        Ok(current_epoch(&self.world.database.pool, self.timeline).await?)
+    }
+
+    /// Waits until the newest epoch is as wished; `what` says how, for the failure.
+    pub(super) async fn until_epoch(
+        &self,
+        what: &str,
+        wished: impl Fn(&Epoch) -> bool,
+    ) -> anyhow::Result<Epoch> {
+        let begun = Instant::now();
+        loop {
+            let epoch = self.epoch().await?;
+            if let Some(epoch) = epoch.as_ref().filter(|epoch| wished(epoch)) {
+                return Ok(epoch.clone());
+            }
+            if begun.elapsed() > PATIENCE {
+                let story = self.world.story(self.id).await?;
+                bail!("the epoch is not {what}: {epoch:#?}\n{story}");
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until everything that is flushed now is in the archive.
+    pub(super) async fn until_archived(
+        &self,
+        customer: &mut PgConnection,
+    ) -> anyhow::Result<Epoch> {
+        let flushed = flushed(customer).await?;
+        let what = format!("archived up to {flushed}");
+        self.until_epoch(&what, |epoch| epoch.watermark >= flushed)
+            .await
+    }
+
+    /// Waits until a number of the newest worker is as wished: the sum of the metric `name` over
+    /// all series that have `labels` in their text.
+    pub(super) async fn until_metric(
+        &self,
+        (name, labels): (&str, &[&str]),
+        wished: impl Fn(f64) -> bool,
+    ) -> anyhow::Result<f64> {
+        let begun = Instant::now();
+        loop {
+            let value = self.metric(name, labels).await.unwrap_or(-1.0);
+            if wished(value) {
+                return Ok(value);
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!(
+                    "{name} {labels:?} is {value}\n{}",
+                    self.world.story(self.id).await?
+                );
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    pub(super) async fn metric(&self, name: &str, labels: &[&str]) -> anyhow::Result<f64> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.metrics_port);
+        let text = self.http.get(url).send().await?.text().await?;
+        let mut sum = 0.0;
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let Some((series, value)) = line.rsplit_once(' ') else {
+                continue;
+            };
+            let is_of = series.split('{').next() == Some(name);
+            if is_of && labels.iter().all(|label| series.contains(label)) {
+                sum += value.parse::<f64>()?;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Waits until the timeline was turned `times` more times by the newest worker.
+    pub(super) async fn turned(&self, times: u32) -> anyhow::Result<()> {
+        let turns = ("ringmaster_ring_turns_total", &["kind=\"wal_push\""][..]);
+        let before = self.until_metric(turns, |turns| turns >= 0.0).await?;
+        for _ in 0..times {
+            let before = self.until_metric(turns, |turns| turns >= 0.0).await?;
+            let (ring, member) = Member::of_job(JobKind::WalPush, self.timeline.as_uuid());
+            self.world.queue.wake(ring, member).await?;
+            self.until_metric(turns, |turns| turns > before).await?;
+        }
+        self.until_metric(turns, |turns| turns >= before + f64::from(times))
+            .await?;
+        Ok(())
+    }
+
+    /// Names of all objects whose name has `part` in it, with their metadata.
+    pub(super) async fn objects(&self, part: &str) -> anyhow::Result<BTreeMap<String, Metadata>> {
+        let store = self.server.store();
+        let mut found = BTreeMap::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = store.list("timelines/", after.as_deref(), 1000).await?;
+            for object in &page {
+                if object.key.contains(part) {
+                    let peek = store.get(&object.key, Some(0..u64::try_from(PEEK_BYTES)?));
+                    let bytes = peek.await?.context("it was listed")?;
+                    found.insert(object.key.clone(), frame::peek(&bytes)?);
+                }
+            }
+            after = page.last().map(|last| last.key.clone());
+            if page.len() < 1000 {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Where the objects of the chain meet, from the start on: found from the archive alone, each
+    /// object read as a whole and checked.
+    pub(super) async fn joints(&self, epoch: &Epoch) -> anyhow::Result<Vec<Lsn>> {
+        let store = self.server.store();
+        let (prefix, run) = (epoch.record.prefix(), epoch.record.run());
+        let mut walk = Walk::new(&epoch.record);
+        let mut joints = vec![walk.at()];
+        while let Some(object) = store.get(&prefix.chunk(run, walk.at()), None).await? {
+            let (metadata, _) = frame::decode(&object)?;
+            walk.over(&metadata)?;
+            joints.push(walk.at());
+        }
+        Ok(joints)
+    }
+
+    /// The watermark is a joint of the chain, and the record of the epoch is in the archive.
+    pub(super) async fn assert_whole(&self, epoch: &Epoch) -> anyhow::Result<()> {
+        let joints = self.joints(epoch).await?;
+        assert!(joints.contains(&epoch.watermark), "{epoch:#?} {joints:?}");
+        let key = epoch.record.prefix().epoch(epoch.record.number);
+        let record = self.server.store().get(&key, None).await?;
+        let record = record.context("the record is there")?;
+        let record = serde_json::from_slice::<shared::archive::epoch::EpochRecord>(&record)?;
+        assert_eq!(record.start, epoch.record.start);
+        assert_eq!(record.participant, epoch.record.participant);
+        Ok(())
+    }
+}
+
+/// How far PostgreSQL has flushed.
+pub(super) async fn flushed(customer: &mut PgConnection) -> anyhow::Result<Lsn> {
+    let text: String = sqlx::query_scalar("select pg_current_wal_flush_lsn()::text")
+        .fetch_one(customer)
+        .await?;
+    Ok(text.parse()?)
+}
+
+/// Writes about so many megabytes of WAL that do not compress.
+pub(super) async fn write(customer: &mut PgConnection, megabytes: i32) -> anyhow::Result<()> {
+    sqlx::query("create table if not exists notes (text text)")
+        .execute(&mut *customer)
+        .await?;
+    // A random UUID is 36 bytes; with the headers of row and record about 120 bytes of WAL.
+    sqlx::query("insert into notes select gen_random_uuid() from generate_series(1, $1 * 9000)")
+        .bind(megabytes)
+        .execute(customer)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! The archive, as turns use it: places for agents to write to.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use shared::agent_api::wal::Place;
+use shared::archive::SIGNED_FOR;
+use shared::archive::store::{ObjectStore, StoreError};
+use shared::units::Lsn;
+
+/// The archive. Cheap to clone.
+#[derive(Clone)]
+pub struct Archive {
+    /// Where the objects are.
+    pub store: Arc<dyn ObjectStore>,
+}
+
+impl Archive {
+    /// Places for `ranges`, each under the name that `name` gives for its start. Makes no call.
+    ///
+    /// # Errors
+    /// If the store cannot sign.
+    pub async fn places(
+        &self,
+        ranges: impl IntoIterator<Item = &Range<Lsn>>,
+        name: impl Fn(Lsn) -> String,
+    ) -> Result<Vec<Place>, StoreError> {
+        let mut places = Vec::new();
+        for range in ranges {
+            let key = name(range.start);
+            places.push(Place {
+                start: range.start,
+                end: range.end,
+                put: self.store.sign_put(&key, SIGNED_FOR).await?,
+                get: self.store.sign_get(&key, SIGNED_FOR).await?,
+            });
+        }
+        Ok(places)
+    }
+}

@@ -1,0 +1,181 @@
+//! Recording what a push found out, and telling people what they must know.
+
+use shared::archive::chain::{Compaction, Stop, segment_start};
+use shared::db::alerts::{self, NewAlert};
+use shared::db::archive::{Epoch, advance, record_gap};
+use shared::db::jobs::{self, JobKey};
+use shared::domain::{ArchiveAlert, JobKind};
+use shared::units::Lsn;
+
+use super::error::PushError;
+use super::push::Found;
+use super::{Came, Slice, told};
+use crate::ring::TurnError;
+
+impl Slice<'_> {
+    /// Records how far `epoch` came; then says what follows.
+    pub(super) async fn settle(&self, epoch: &Epoch, found: &Found) -> Result<Came, TurnError> {
+        let context = self.context;
+        let progress = &found.progress;
+        if progress.is_news_for(epoch)
+            && advance(&context.pool, epoch, progress, context.now())
+                .await?
+                .is_overtaken()
+        {
+            told::pushed("overtaken");
+            return Ok(Came::Overtaken);
+        }
+        if let Some((at, detail)) = &found.other_segment {
+            self.conflict(*at, detail).await?;
+        }
+        let at = progress.to.watermark;
+        let moved = at > epoch.watermark;
+        if moved || progress.is_drained() {
+            self.forget_failures().await?;
+        }
+        match &found.stop {
+            Stop::Conflict(detail) => {
+                told::pushed("conflict");
+                self.conflict(at, detail).await?;
+                let detail = detail.clone();
+                Err(PushError::Conflict { at, detail }.into())
+            }
+            Stop::Missing if !moved => {
+                told::pushed("missing");
+                self.jump(epoch, found).await
+            }
+            // Whatever stopped it will stop the next slice too, and count then.
+            _ if moved => {
+                told::pushed("pushed");
+                self.well(found).await?;
+                Ok(what_is_left(epoch, found))
+            }
+            Stop::End if progress.is_drained() => {
+                told::pushed("idle");
+                self.well(found).await?;
+                Ok(what_is_left(epoch, found))
+            }
+            stop => {
+                told::pushed("failed");
+                Err(why(at, stop).into())
+            }
+        }
+    }
+
+    /// The WAL at the watermark is gone: notes the gap, and goes on from the oldest that is there.
+    async fn jump(&self, epoch: &Epoch, found: &Found) -> Result<Came, TurnError> {
+        let context = self.context;
+        let (from, bytes) = (epoch.watermark, epoch.record.segment_bytes);
+        let held = found.held_from.map(|held| segment_start(held, bytes));
+        // The segment that is written now is always there.
+        let newest = segment_start(found.progress.flush, bytes);
+        let to = held
+            .filter(|held| *held > from)
+            .unwrap_or(newest)
+            .min(newest);
+        if to <= from {
+            let what = "it says that WAL is gone which it must hold".to_owned();
+            return Err(PushError::Impossible { at: from, what }.into());
+        }
+        // As it is stored now: what waits may just have been noted.
+        if record_gap(&context.pool, epoch, to, context.now())
+            .await?
+            .is_overtaken()
+        {
+            return Ok(Came::Overtaken);
+        }
+        let detail = format!(
+            "the WAL from {from} to {to} was removed before it was archived: no restore goes across \
+             it, and none after it before the next base backup"
+        );
+        tracing::error!(
+            timeline.id = %self.row.timeline, request_id = %self.row.request_id,
+            from = %from, to = %to, "WAL is lost to the archive",
+        );
+        self.raise(ArchiveAlert::Gap, &detail).await?;
+        Ok(Came::PartOfTheWay)
+    }
+
+    async fn conflict(&self, at: Lsn, detail: &str) -> Result<(), TurnError> {
+        tracing::error!(
+            timeline.id = %self.row.timeline, participant.id = %self.leader.participant,
+            request_id = %self.row.request_id, at = %at, detail,
+            "the archive has other WAL than the leader",
+        );
+        let detail = format!("at {at}: {detail}");
+        self.raise(ArchiveAlert::Conflict, &detail).await
+    }
+
+    /// Tells people, once.
+    pub(super) async fn raise(&self, alert: ArchiveAlert, detail: &str) -> Result<(), TurnError> {
+        let new = NewAlert {
+            name: alert.as_str(),
+            subject_kind: "timeline",
+            subject_id: self.row.timeline.as_uuid(),
+            resource_id: self.leader.resource,
+            detail,
+            now: self.context.now(),
+        };
+        alerts::raise(&self.context.pool, &new).await?;
+        Ok(())
+    }
+
+    /// Takes back what is not so any more.
+    async fn well(&self, found: &Found) -> Result<(), TurnError> {
+        let drained = found.progress.is_drained();
+        let over = [
+            (ArchiveAlert::Conflict, found.other_segment.is_none()),
+            (ArchiveAlert::Behind, drained),
+        ];
+        for (alert, is_over) in over {
+            let name = alert.as_str();
+            if is_over && self.row.open_alerts.iter().any(|open| open == name) {
+                let id = self.row.timeline.as_uuid();
+                alerts::clear(&self.context.pool, name, id, self.context.now()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn forget_failures(&self) -> Result<(), TurnError> {
+        if self.row.attempts == 0 {
+            return Ok(());
+        }
+        let key = JobKey {
+            kind: JobKind::WalPush,
+            subject_id: self.row.timeline.as_uuid(),
+        };
+        jobs::record_progress(&self.context.pool, key, self.context.now()).await?;
+        Ok(())
+    }
+}
+
+fn what_is_left(epoch: &Epoch, found: &Found) -> Came {
+    let to = found.progress.to;
+    let more_to_compact = to.compacted > epoch.compacted
+        && Compaction::is_due(to.compacted, to.watermark, epoch.record.segment_bytes);
+    if found.progress.is_drained() && !more_to_compact {
+        Came::ToTheEnd
+    } else {
+        Came::PartOfTheWay
+    }
+}
+
+/// Why a push that did not come forward stopped at `at`.
+fn why(at: Lsn, stop: &Stop) -> PushError {
+    let impossible = |what: String| PushError::Impossible { at, what };
+    match stop {
+        Stop::Failed(detail) => PushError::NotStored {
+            at,
+            detail: detail.clone(),
+        },
+        Stop::Unfinished => PushError::Slow { at },
+        Stop::Impossible(end) => impossible(format!("an object there ends at {end}")),
+        Stop::Conflict(detail) => PushError::Conflict {
+            at,
+            detail: detail.clone(),
+        },
+        Stop::Missing => impossible("it is gone".to_owned()),
+        Stop::End => impossible("more is flushed, and nothing was pushed".to_owned()),
+    }
+}
