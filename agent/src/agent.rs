@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::Archive;
+use crate::backup::Backups;
 use crate::board::Board;
 use crate::config::AgentOptions;
 use crate::disk::{DiskProbe, FileDisk};
@@ -23,6 +24,13 @@ use crate::instance::Instance;
 use crate::live::Sampler;
 use crate::paths::Paths;
 use crate::store::Store;
+
+/// Memory for WAL on its way to the archive, in bytes. (A segment of 64 MiB that is compared with
+/// what is in the archive needs a little more, and then has it alone.)
+const WAL_MEMORY_BYTES: usize = 160 * 1024 * 1024;
+
+/// Memory for a backup on its way, in bytes: apart, so that a backup does not hold up WAL.
+const BACKUP_MEMORY_BYTES: usize = 96 * 1024 * 1024;
 
 /// Everything that the HTTP side and the instance share.
 #[derive(Debug)]
@@ -34,7 +42,9 @@ pub(crate) struct Agent {
     pub(crate) store: Store,
     pub(crate) board: Board,
     pub(crate) sampler: Sampler,
+    /// The way to the archive for WAL.
     pub(crate) archive: Archive,
+    pub(crate) backups: Backups,
     pub(crate) installations: PostgresInstallations,
     pub(crate) boot_id: String,
     pub(crate) authority_pem: String,
@@ -79,7 +89,8 @@ impl Agent {
             boot_id: boot_id.trim().to_owned(),
             board: Board::showing(phase),
             sampler: Sampler::default(),
-            archive: Archive::default(),
+            archive: Archive::new(WAL_MEMORY_BYTES, processors()),
+            backups: Backups::new(Archive::new(BACKUP_MEMORY_BYTES, processors() / 2)),
             started_at: clock.now(),
             wake: Notify::new(),
             certificate_writer: Arc::default(),
@@ -154,6 +165,10 @@ pub(crate) async fn serve(
     let (served, ()) = tokio::join!(crate::http::serve(agent, listener, stop), instance);
     tracing::info!(at = "finish", "agent ends");
     served
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn lock(paths: &Paths) -> anyhow::Result<File> {

@@ -27,20 +27,17 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long an unused connection is kept: longer than most times between two pushes.
 const KEEP_IDLE: Duration = Duration::from_mins(1);
 
-/// Bytes that all work on objects may hold in memory at once. An agent shares its machine with the
-/// database that it serves.
-const MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
-
 /// Memory is reserved in units of this many bytes.
 const UNIT_BYTES: usize = 1024;
 
 /// How much of an answer that should have been empty is read.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
-/// The agent's way to the archive.
+/// A way to the archive, with memory and processors of its own.
 #[derive(Debug)]
 pub(crate) struct Archive {
     client: OnceLock<Result<Client, String>>,
+    memory_units: usize,
     memory: Arc<Semaphore>,
     processors: Arc<Semaphore>,
 }
@@ -61,22 +58,23 @@ fn units(bytes: usize) -> usize {
     bytes.div_ceil(UNIT_BYTES)
 }
 
-impl Default for Archive {
-    fn default() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+impl Archive {
+    /// One that holds at most `memory_bytes` in memory at once, and keeps at most `processors`
+    /// busy. An agent shares its machine with the database that it serves.
+    pub(crate) fn new(memory_bytes: usize, processors: usize) -> Self {
+        let memory_units = units(memory_bytes);
         Self {
             client: OnceLock::new(),
-            memory: Arc::new(Semaphore::new(units(MEMORY_BYTES_MAX))),
-            processors: Arc::new(Semaphore::new(processors)),
+            memory_units,
+            memory: Arc::new(Semaphore::new(memory_units)),
+            processors: Arc::new(Semaphore::new(processors.max(1))),
         }
     }
-}
 
-impl Archive {
-    /// Waits until `bytes` of memory are free, and sets them aside. More than there is at all is
-    /// cut to that. Who holds some must not wait for more.
+    /// Waits until `bytes` of memory are free, and sets them aside. Who needs more than there is at
+    /// all gets all of it for himself. Who holds some must not wait for more.
     pub(crate) async fn reserve(&self, bytes: usize) -> Reserved {
-        let units = u32::try_from(units(bytes.min(MEMORY_BYTES_MAX))).unwrap_or(u32::MAX);
+        let units = u32::try_from(units(bytes).min(self.memory_units)).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.memory).acquire_many_owned(units).await;
         Reserved(permit.expect("the semaphore of the memory is never closed"))
     }

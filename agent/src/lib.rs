@@ -18,7 +18,7 @@
 //! - "Stopped" means that no process of the data directory is left.
 //! - Nothing here makes an idle PostgreSQL write, and a disk that hangs does not hang the answers.
 //!
-//! It moves WAL into the archive by requests that the worker signed, good for minutes, and holds no
+//! It moves WAL and base backups into the archive by requests that the worker signed, good for minutes, and holds no
 //! credentials but its own certificate.
 
 use std::process::ExitCode;
@@ -32,11 +32,13 @@ use tokio_util::sync::CancellationToken;
 
 mod agent;
 mod archive;
+mod backup;
 mod board;
 mod catalog;
 mod config;
 mod disk;
 mod durable_file;
+mod held;
 mod http;
 mod instance;
 mod instruct;

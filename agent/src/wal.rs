@@ -29,6 +29,7 @@ use tokio::time::Instant;
 
 use crate::agent::Agent;
 use crate::board::Running;
+use crate::held::{is_held, is_this_history};
 use crate::live::WalState;
 
 mod check;
@@ -64,8 +65,11 @@ pub(crate) async fn push(agent: &Agent, push: WalPush) -> Result<WalPushed, Refu
         return Err(refuse(RefusalCode::Invalid, message));
     }
     let deadline = begun + within;
-    check::is_held(&push, known.instruction.as_ref().map(|held| &held.spec))
-        .map_err(|(code, message)| refuse(code, message))?;
+    is_held(
+        (push.participant, push.generation),
+        known.instruction.as_ref().map(|held| &held.spec),
+    )
+    .map_err(|(code, message)| refuse(code, message))?;
     let silent = |message| refuse(RefusalCode::NotRunning, message);
     let running = agent.board.facts().running;
     let running = running.ok_or_else(|| silent("PostgreSQL does not run".to_owned()))?;
@@ -79,7 +83,7 @@ pub(crate) async fn push(agent: &Agent, push: WalPush) -> Result<WalPushed, Refu
         .wal_state((&sockets, &running), slots, deadline)
         .await
         .map_err(|silence| silent(silence.to_string()))?;
-    check::is_this_history(&push, &wal)
+    is_this_history((push.system_identifier, push.run), &wal)
         .and_then(|()| check::places(&push, wal.segment_bytes))
         .map_err(|(code, message)| refuse(code, message))?;
     let calling = Calling {

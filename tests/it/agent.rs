@@ -1,9 +1,12 @@
 //! The agent as a process, with real PostgreSQL, over real TLS.
 
+mod archiving;
+mod backup;
 mod catalog;
 mod crash;
 mod instructions;
 mod lifetime;
+mod recovering;
 mod settings;
 mod trust;
 mod wal_push;

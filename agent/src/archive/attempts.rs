@@ -15,6 +15,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// Shortest time of one attempt: enough for a large object on a slow line.
 const SHORTEST_ATTEMPT: Duration = Duration::from_secs(2);
 
+/// Longest time of one attempt: one that took this long hangs.
+const LONGEST_ATTEMPT: Duration = Duration::from_mins(1);
+
 /// The attempts at one thing, and what went wrong last.
 #[derive(Debug)]
 pub(crate) struct Attempts {
@@ -37,7 +40,7 @@ impl Attempts {
     /// leaves some for another.
     pub(crate) fn patience(&self) -> Duration {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        (left / 2).max(SHORTEST_ATTEMPT)
+        (left / 2).clamp(SHORTEST_ATTEMPT, LONGEST_ATTEMPT)
     }
 
     /// Notes a failure, and pauses before the next attempt.

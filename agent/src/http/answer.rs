@@ -8,6 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shared::agent_api::backup::BackupOrder;
 use shared::agent_api::wal::{ANSWER_WITHIN_MAX, WalPush};
 use shared::agent_api::{InstanceSpec, NewCertificate, REQUEST_ID_HEADER, Refusal, RefusalCode};
 use shared::pki::{CertificateFacts, Identity, server_name};
@@ -15,6 +16,7 @@ use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
 use crate::agent::Agent;
+use crate::backup;
 use crate::durable_file::replace_durably;
 use crate::instruct;
 use crate::store::StoreError;
@@ -34,6 +36,9 @@ const WAL_PUSH: &str = "/v1/wal/push";
 
 /// Longest request id that is logged.
 const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// The path of backups.
+const BACKUP: &str = "/v1/backup";
 
 type Answer = Response<Full<Bytes>>;
 
@@ -139,7 +144,9 @@ async fn route(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trou
         (&Method::PUT, "/v1/instance") => instruct(agent, request).await,
         (&Method::PUT, "/v1/certificate") => replace_certificate(agent, request).await,
         (&Method::POST, WAL_PUSH) => push_wal(agent, request).await,
-        (_, "/v1/instance" | "/v1/certificate" | WAL_PUSH) => unknown(
+        (&Method::GET, BACKUP) => Ok(json(StatusCode::OK, &agent.backups.status())),
+        (&Method::PUT, BACKUP) => order_backup(agent, request).await,
+        (_, "/v1/instance" | "/v1/certificate" | WAL_PUSH | BACKUP) => unknown(
             StatusCode::METHOD_NOT_ALLOWED,
             "the path has no such method",
         ),
@@ -190,6 +197,12 @@ async fn push_wal(agent: &Agent, request: Request<Incoming>) -> Result<Answer, T
     let push: WalPush = read(request).await?;
     let pushed = Box::pin(wal::push(agent, push)).await?;
     Ok(json(StatusCode::OK, &pushed))
+}
+
+async fn order_backup(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trouble> {
+    let order: BackupOrder = read(request).await?;
+    let status = backup::order(agent, order).await?;
+    Ok(json(StatusCode::OK, &status))
 }
 
 /// The file first, then memory: an agent that is killed in between starts with the new one.

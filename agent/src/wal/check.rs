@@ -1,58 +1,14 @@
-//! Whether a push is about what is here, and asks for something that can be done.
+//! Whether a push asks for something that can be done.
 
+use shared::agent_api::RefusalCode;
 use shared::agent_api::wal::{CHUNK_BYTES_MAX, PLACES_MAX, Place, WalPush};
-use shared::agent_api::{InstanceSpec, RefusalCode};
 use shared::archive::frame::CONTENT_BYTES_MAX;
 
-use crate::live::WalState;
-
-/// Why a push is refused.
-pub(super) type Refused = (RefusalCode, String);
-
-/// Whether the participant and its generation are the ones held here.
-pub(super) fn is_held(push: &WalPush, held: Option<&InstanceSpec>) -> Result<(), Refused> {
-    let Some(held) = held else {
-        let message = "this server holds no participant yet".to_owned();
-        return Err((RefusalCode::OtherParticipant, message));
-    };
-    if held.participant != push.participant {
-        let message = format!("this server holds participant {}", held.participant);
-        return Err((RefusalCode::OtherParticipant, message));
-    }
-    let (known, told) = (held.generation, push.generation);
-    if told < known {
-        let message = format!("generation {told} is old: {known} was seen");
-        return Err((RefusalCode::OldGeneration, message));
-    }
-    if told > known {
-        let message = format!("generation {told} was not seen yet: {known} is held");
-        return Err((RefusalCode::UnknownGeneration, message));
-    }
-    Ok(())
-}
-
-/// Whether the WAL here is the one that is asked for.
-pub(super) fn is_this_history(push: &WalPush, wal: &WalState) -> Result<(), Refused> {
-    if wal.system_identifier != push.system_identifier {
-        let message = format!(
-            "system_identifier: this cluster has {}",
-            wal.system_identifier
-        );
-        return Err((RefusalCode::OtherHistory, message));
-    }
-    if wal.tli != push.run.tli {
-        let message = format!("run.tli: PostgreSQL is on {}", wal.tli);
-        return Err((RefusalCode::OtherHistory, message));
-    }
-    Ok(())
-}
+use crate::held::Refused;
 
 /// Whether the places are good ones for segments of `segment_bytes`.
 pub(super) fn places(push: &WalPush, segment_bytes: u64) -> Result<(), Refused> {
     let invalid = |message| (RefusalCode::Invalid, message);
-    if push.run.epoch == 0 {
-        return Err(invalid("run.epoch: must be 1 or more".to_owned()));
-    }
     for (field, places) in [("chunks", &push.chunks), ("segments", &push.segments)] {
         if places.len() > PLACES_MAX {
             return Err(invalid(format!("{field}: more than {PLACES_MAX} places")));

@@ -1,7 +1,7 @@
 //! Base backups: the agent reads its PostgreSQL's files and uploads them in pieces.
 //!
 //! The worker signs places for pieces as they are needed: each call may bring more, and the status
-//! says how many are left. The worker writes the sentinel when the agent has finished; a backup
+//! says which are wanted. The worker writes the sentinel when the agent has finished; a backup
 //! without one never was. An agent that is killed has lost its backup: the worker begins another.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,9 @@ use super::wal::Signed;
 use crate::archive::layout::Run;
 use crate::ids::{BackupId, ParticipantId, TimelineId};
 use crate::units::Lsn;
+
+/// Most places that a status asks for.
+pub const PLACES_WANTED_MAX: usize = 64;
 
 /// `PUT /v1/backup`: begins the backup, or brings more places for its pieces. Another backup than
 /// the one in progress ends that one.
@@ -32,9 +35,19 @@ pub struct BackupOrder {
     /// Epoch and `tli` it is on.
     pub run: Run,
     /// Places for pieces by number (≥ 1); a number that came before is signed anew.
-    pub pieces: BTreeMap<u32, Signed>,
-    /// Place for the manifest.
-    pub manifest: Signed,
+    pub pieces: BTreeMap<u32, WritePlace>,
+    /// Place for the manifest, likewise.
+    pub manifest: WritePlace,
+}
+
+/// A place in the archive for an object.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WritePlace {
+    /// Writes there if nothing is there yet.
+    pub put: Signed,
+    /// Reads what is there: an upload whose answer was lost is only known from it.
+    pub get: Signed,
 }
 
 /// What `PUT` and `GET /v1/backup` answer; null before the first backup of this agent's life.
@@ -52,8 +65,11 @@ pub struct BackupStatus {
     pub object_bytes: u64,
     /// Number of the last piece that was begun; 0 before the first.
     pub pieces_begun: u32,
-    /// Whether it waits for places of further pieces.
-    pub wants_places: bool,
+    /// Numbers of pieces that it needs places for now or soon, also ones whose place was refused,
+    /// for example because it had expired; at most [`PLACES_WANTED_MAX`].
+    pub wants_pieces: Vec<u32>,
+    /// Whether the place for the manifest was refused, and another one is needed.
+    pub wants_manifest: bool,
 }
 
 /// Where a backup stands.

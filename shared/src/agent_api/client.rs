@@ -14,6 +14,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rustls::pki_types::CertificateDer;
 use serde::de::DeserializeOwned;
 
+use super::backup::{BackupOrder, BackupStatus};
 use super::wal::{WalPush, WalPushed};
 use super::{InstanceSpec, InstanceStatus, NewCertificate, REQUEST_ID_HEADER};
 use crate::ids::{RequestId, ServerId};
@@ -121,6 +122,29 @@ impl AgentClient {
             .request(Method::POST, agent, "/v1/wal/push", request_id)
             .timeout(patience)
             .json(push);
+        read(agent, send(agent, request).await?).await
+    }
+
+    /// `PUT /v1/backup`: begins a backup, or brings more places. Idempotent.
+    pub async fn order_backup(
+        &self,
+        agent: AgentAddress,
+        order: &BackupOrder,
+        request_id: RequestId,
+    ) -> Result<BackupStatus, AgentError> {
+        let request = self
+            .request(Method::PUT, agent, "/v1/backup", request_id)
+            .json(order);
+        read(agent, send(agent, request).await?).await
+    }
+
+    /// `GET /v1/backup`: null before the first backup of this agent's life.
+    pub async fn backup_status(
+        &self,
+        agent: AgentAddress,
+        request_id: RequestId,
+    ) -> Result<Option<BackupStatus>, AgentError> {
+        let request = self.request(Method::GET, agent, "/v1/backup", request_id);
         read(agent, send(agent, request).await?).await
     }
 

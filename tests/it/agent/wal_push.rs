@@ -5,4 +5,3 @@ mod places;
 mod recovery;
 mod refusals;
 mod slot;
-mod world;

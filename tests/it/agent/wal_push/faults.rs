@@ -5,7 +5,7 @@ use shared::agent_api::wal::Placed;
 use tests::object_receiver::{Fault, SIGNATURE};
 use tokio::time::Instant;
 
-use super::world::{MIB, RUN, World, after};
+use crate::agent::archiving::{MIB, RUN, World, after};
 
 #[tokio::test]
 async fn what_fails_for_a_moment_is_tried_again_until_it_is_stored() -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use shared::units::Lsn;
 use sqlx::Executor as _;
 use tests::object_receiver::{Fault, SIGNATURE};
 
-use super::world::{MIB, RUN, World, after};
+use crate::agent::archiving::{MIB, RUN, World, after};
 
 #[tokio::test]
 async fn everything_flushed_is_pushed_and_is_what_the_files_hold() -> anyhow::Result<()> {

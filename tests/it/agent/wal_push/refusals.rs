@@ -4,7 +4,7 @@ use shared::agent_api::wal::WalPush;
 use shared::agent_api::{InstanceRole, RefusalCode};
 use shared::ids::ParticipantId;
 
-use super::world::{World, after};
+use crate::agent::archiving::{World, after};
 
 #[tokio::test]
 async fn a_push_about_something_else_is_refused_and_changes_nothing() -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use shared::agent_api::wal::Placed;
 use shared::units::Lsn;
 use sqlx::Executor as _;
 
-use super::world::{MIB, World, after};
+use crate::agent::archiving::{MIB, World, after};
 
 #[tokio::test]
 async fn the_slot_moves_up_to_what_is_safe_and_never_back() -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! A server that pushes its WAL to a receiver.
+//! A server that brings its WAL and files to a receiver.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,0 +1,97 @@
+//! What a worker does for a backup: signs the places that are wanted, until it has ended.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use shared::agent_api::backup::{BackupOrder, BackupPhase, BackupStatus, WritePlace};
+use shared::agent_api::client::AgentError;
+use shared::archive::frame::{self, Content};
+use shared::archive::manifest::Manifest;
+use shared::ids::{BackupId, RequestId};
+use tokio::time::{Instant, sleep};
+
+use crate::agent::archiving::{RUN, World};
+
+/// Longest wait for a backup.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// An order without places for pieces.
+pub(super) fn order(world: &World, backup: BackupId) -> BackupOrder {
+    BackupOrder {
+        backup,
+        participant: world.spec.participant,
+        generation: world.spec.generation,
+        timeline: world.prefix.timeline,
+        system_identifier: world.prefix.system_identifier,
+        run: RUN,
+        pieces: BTreeMap::new(),
+        manifest: place(world, &world.prefix.backup_manifest(backup)),
+    }
+}
+
+/// A place for a piece.
+pub(super) fn piece(world: &World, backup: BackupId, number: u32) -> WritePlace {
+    place(world, &world.prefix.backup_piece(backup, number))
+}
+
+fn place(world: &World, key: &str) -> WritePlace {
+    WritePlace {
+        put: world.receiver.sign_put(key),
+        get: world.receiver.sign_get(key),
+    }
+}
+
+/// Makes a call.
+pub(super) async fn send(world: &World, order: &BackupOrder) -> Result<BackupStatus, AgentError> {
+    let (client, address) = (&world.server.client, world.server.address);
+    client.order_backup(address, order, RequestId::new()).await
+}
+
+/// `GET /v1/backup`.
+pub(super) async fn status(world: &World) -> Result<Option<BackupStatus>, AgentError> {
+    let (client, address) = (&world.server.client, world.server.address);
+    client.backup_status(address, RequestId::new()).await
+}
+
+/// Orders a backup and brings what it wants, until `enough`.
+pub(super) async fn drive(
+    world: &World,
+    backup: BackupId,
+    enough: impl Fn(&BackupStatus) -> bool,
+) -> anyhow::Result<BackupStatus> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut order = order(world, backup);
+    loop {
+        let status = send(world, &order).await?;
+        ensure!(status.backup == backup);
+        if enough(&status) || status.phase != BackupPhase::Running {
+            return Ok(status);
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "not yet: {status:#?}\n{}",
+            world.server.agent_log()
+        );
+        let wanted = status.wants_pieces.iter();
+        order.pieces = wanted
+            .map(|number| (*number, piece(world, backup, *number)))
+            .collect();
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Makes a whole backup. Gives its manifest.
+pub(super) async fn back_up(world: &World) -> anyhow::Result<(BackupStatus, Manifest)> {
+    let backup = BackupId::new();
+    let status = drive(world, backup, |_| false).await?;
+    ensure!(
+        matches!(status.phase, BackupPhase::Finished { .. }),
+        "{status:#?}"
+    );
+    let objects = world.receiver.objects();
+    let object = objects.get(&world.prefix.backup_manifest(backup));
+    let (metadata, json) = frame::decode(object.context("the manifest is there")?)?;
+    ensure!(metadata.content == Content::BackupManifest { backup });
+    Ok((status, serde_json::from_slice(&json)?))
+}
