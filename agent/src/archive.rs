@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use http::header::ETAG;
 use reqwest::{Client, RequestBuilder, Response};
 use shared::agent_api::wal::Signed;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -113,8 +114,9 @@ impl Archive {
             .await
             .map_err(lost)?;
         let status = response.status();
+        let is_tagged = response.headers().contains_key(ETAG);
         let (body, _) = read(response, ANSWER_BYTES_MAX).await?;
-        judge_put(status, &body)
+        judge_put(status, is_tagged, &body)
     }
 
     /// Reads an object of at most `bytes_max`. One attempt.

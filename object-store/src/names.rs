@@ -93,7 +93,11 @@ pub fn read(name: &[u8]) -> Option<Entry> {
         _ if name == EMPTY.as_bytes() => (Kind::Object, Vec::new()),
         _ => (Kind::Object, unescaped(name)?),
     };
-    (text.len() <= PIECE).then_some(Entry { text, kind })
+    let most = match kind {
+        Kind::Object => PIECE - 1,
+        Kind::Directory => PIECE,
+    };
+    (text.len() <= most).then_some(Entry { text, kind })
 }
 
 fn marked(piece: &[u8], mark: u8) -> String {
@@ -119,7 +123,8 @@ fn escaped(bytes: &[u8]) -> String {
     text
 }
 
-/// Null unless `escaped` gives `text` again: two files never have the same name.
+/// Null unless `escaped` gives `text` again, and if there is a slash in it, which ends a part: two
+/// files never have the same name.
 fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -133,7 +138,7 @@ fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
             bytes.push(first);
         }
     }
-    (escaped(&bytes).as_bytes() == text).then_some(bytes)
+    (escaped(&bytes).as_bytes() == text && !bytes.contains(&b'/')).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -213,6 +218,13 @@ mod tests {
                 let path = path_of(key);
                 prop_assert_eq!(path.as_os_str(), OsStr::new(&name));
             }
+        }
+    }
+
+    #[test]
+    fn files_that_no_object_has_are_no_objects() {
+        for name in ["a%2F", "%2F", "%61", "%2f", &"x".repeat(64)] {
+            assert_eq!(read(name.as_bytes()), None, "{name}");
         }
     }
 

@@ -32,12 +32,13 @@ pub(crate) enum Failure {
     Final(String),
 }
 
-/// Judges the answer to a conditional write. A success has no body: some stores send an error
-/// after they have begun to answer with 200.
-pub(super) fn judge_put(status: StatusCode, body: &[u8]) -> Result<Put, Failure> {
+/// Judges the answer to a conditional write. A success has no body, because some stores send an
+/// error after they have begun to answer with 200; and it has the tag of the object, which nobody
+/// on the way to the store knows who answers in its place.
+pub(super) fn judge_put(status: StatusCode, is_tagged: bool, body: &[u8]) -> Result<Put, Failure> {
     match status {
         StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT => {
-            if body.iter().all(u8::is_ascii_whitespace) {
+            if is_tagged && body.iter().all(u8::is_ascii_whitespace) {
                 Ok(Put::Stored)
             } else {
                 Err(Failure::Again(told(status, body)))
@@ -103,7 +104,7 @@ mod tests {
     #[track_caller]
     fn check_put(status: u16, body: &[u8], expected: impl Into<Judged>) {
         let status = StatusCode::from_u16(status).unwrap();
-        assert_eq!(judge_put(status, body), expected.into(), "{status}");
+        assert_eq!(judge_put(status, true, body), expected.into(), "{status}");
     }
 
     fn again(text: &str) -> Failure {
@@ -122,6 +123,16 @@ mod tests {
         check_put(200, b"hello", Err(again("200 OK")));
         check_put(412, b"", Ok(Put::Taken));
         check_put(307, b"", Err(last("307 Temporary Redirect")));
+    }
+
+    #[test]
+    fn a_success_without_a_tag_is_somebody_else_s() {
+        let told = Err(again("200 OK"));
+        assert_eq!(judge_put(StatusCode::OK, false, b""), told);
+        assert_eq!(
+            judge_put(StatusCode::PRECONDITION_FAILED, false, b""),
+            Ok(Put::Taken)
+        );
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use sqlx::PgConnection;
 
-/// Slots of these names, and whether they have lost what they held.
+/// Slots of these names, and whether they hold no WAL: they have lost it, or PostgreSQL ended
+/// between making the slot and reserving WAL for it, which leaves one without a status.
 const SLOTS: &str = "
-    select slot_name::text, coalesce(wal_status = 'lost', false)
+    select slot_name::text, coalesce(wal_status = 'lost', true)
     from pg_replication_slots
     where slot_name = any($1)";
 

@@ -32,6 +32,16 @@ pub(super) struct Found {
     pub(super) other_segment: Option<(Lsn, String)>,
 }
 
+impl Found {
+    /// Whether no segment that is to be put together can be another one in the archive: all were
+    /// compared, or none is left.
+    pub(super) fn proves_segments_alike(&self, epoch: &Epoch) -> bool {
+        let to = self.progress.to;
+        let is_due = Compaction::is_due(to.compacted, to.watermark, epoch.record.segment_bytes);
+        self.other_segment.is_none() && (!is_due || to.compacted > epoch.compacted)
+    }
+}
+
 impl Slice<'_> {
     /// Pushes what is flushed beyond the watermark of `epoch`.
     pub(super) async fn push(&self, epoch: &Epoch) -> Result<Came, TurnError> {

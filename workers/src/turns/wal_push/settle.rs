@@ -30,7 +30,9 @@ impl Slice<'_> {
         }
         let at = progress.to.watermark;
         let moved = at > epoch.watermark;
-        if moved || progress.is_drained() {
+        // Not for every step: chunks stay small on a way that is slow, or each first try on it
+        // would fail.
+        if progress.is_drained() {
             self.forget_failures().await?;
         }
         match &found.stop {
@@ -47,12 +49,12 @@ impl Slice<'_> {
             // Whatever stopped it will stop the next slice too, and count then.
             _ if moved => {
                 told::pushed("pushed");
-                self.well(found).await?;
+                self.well(epoch, found).await?;
                 Ok(what_is_left(epoch, found))
             }
             Stop::End if progress.is_drained() => {
                 told::pushed("idle");
-                self.well(found).await?;
+                self.well(epoch, found).await?;
                 Ok(what_is_left(epoch, found))
             }
             stop => {
@@ -121,10 +123,10 @@ impl Slice<'_> {
     }
 
     /// Takes back what is not so any more.
-    async fn well(&self, found: &Found) -> Result<(), TurnError> {
+    async fn well(&self, epoch: &Epoch, found: &Found) -> Result<(), TurnError> {
         let drained = found.progress.is_drained();
         let over = [
-            (ArchiveAlert::Conflict, found.other_segment.is_none()),
+            (ArchiveAlert::Conflict, found.proves_segments_alike(epoch)),
             (ArchiveAlert::Behind, drained),
         ];
         for (alert, is_over) in over {
