@@ -6,7 +6,6 @@ pub mod api_server;
 pub mod command_line;
 pub mod control_database;
 pub mod documents;
-pub mod object_receiver;
 pub mod object_server;
 pub mod offset_clock;
 pub mod postgres_server;

@@ -14,7 +14,10 @@ use shared::process::{Account, Initdb, PostgresInstallations};
 use shared::units::Lsn;
 use sqlx::{Executor as _, PgConnection};
 use tests::agent_server::{AgentServer, role, spec};
-use tests::object_receiver::ObjectReceiver;
+
+mod receiver;
+
+pub(super) use receiver::{Receiver, SIGNATURE};
 
 pub(super) const MIB: u64 = 1024 * 1024;
 
@@ -23,7 +26,7 @@ pub(super) const RUN: Run = Run { epoch: 1, tli: 1 };
 /// A server, the receiver, and what a worker would know.
 pub(super) struct World {
     pub(super) server: AgentServer,
-    pub(super) receiver: ObjectReceiver,
+    pub(super) receiver: Receiver,
     pub(super) spec: InstanceSpec,
     pub(super) prefix: Prefix,
     pub(super) segment_bytes: u64,
@@ -66,7 +69,7 @@ impl World {
         let postgres = status.postgres.context("PostgreSQL runs")?;
         let world = Self {
             server,
-            receiver: ObjectReceiver::start().await?,
+            receiver: Receiver::start().await?,
             prefix: Prefix {
                 timeline: TimelineId::new(),
                 system_identifier: postgres.system_identifier.parse()?,
@@ -136,23 +139,32 @@ impl World {
     }
 
     /// A place for a chunk.
-    pub(super) fn chunk(&self, range: &Range<Lsn>) -> Place {
-        self.place(range, &self.prefix.chunk(RUN, range.start))
+    pub(super) async fn chunk(&self, range: &Range<Lsn>) -> anyhow::Result<Place> {
+        let key = self.prefix.chunk(RUN, range.start);
+        self.place(range, &key).await
+    }
+
+    /// Places for chunks.
+    pub(super) async fn chunks(&self, ranges: &[Range<Lsn>]) -> anyhow::Result<Vec<Place>> {
+        let places = ranges.iter().map(|range| self.chunk(range));
+        futures::future::try_join_all(places).await
     }
 
     /// A place for a whole segment.
-    pub(super) fn segment(&self, start: Lsn) -> Place {
+    pub(super) async fn segment(&self, start: Lsn) -> anyhow::Result<Place> {
         let end = Lsn::from_bytes(start.bytes() + self.segment_bytes);
         self.place(&(start..end), &self.prefix.segment(RUN, start))
+            .await
     }
 
-    fn place(&self, range: &Range<Lsn>, key: &str) -> Place {
-        Place {
+    async fn place(&self, range: &Range<Lsn>, key: &str) -> anyhow::Result<Place> {
+        let (put, get) = self.receiver.sign(key).await?;
+        Ok(Place {
             start: range.start,
             end: range.end,
-            put: self.receiver.sign_put(key),
-            get: self.receiver.sign_get(key),
-        }
+            put,
+            get,
+        })
     }
 
     /// A push of these places.
@@ -178,7 +190,9 @@ impl World {
 
     /// Makes a call for one chunk, and gives what became of it.
     pub(super) async fn push_one(&self, range: Range<Lsn>) -> anyhow::Result<Placed> {
-        let pushed = self.push(&self.call(vec![self.chunk(&range)])).await?;
+        let pushed = self
+            .push(&self.call(vec![self.chunk(&range).await?]))
+            .await?;
         pushed.chunks.into_iter().next().context("it is reached")
     }
 
@@ -200,7 +214,7 @@ impl World {
         let mut watermark = start;
         while watermark < goal {
             let places = self.ranges(watermark, 8);
-            let places = places.iter().map(|range| self.chunk(range)).collect();
+            let places = self.chunks(&places).await?;
             let pushed = self.push(&self.call(places)).await?;
             let before = watermark;
             for placed in pushed.chunks {
@@ -215,8 +229,8 @@ impl World {
     }
 
     /// Walks the chain of chunks from `start`: its bytes, and the end.
-    pub(super) fn chain(&self, start: Lsn) -> anyhow::Result<(Vec<u8>, Lsn)> {
-        let objects = self.receiver.objects();
+    pub(super) async fn chain(&self, start: Lsn) -> anyhow::Result<(Vec<u8>, Lsn)> {
+        let objects = self.receiver.objects().await?;
         let (mut bytes, mut at) = (Vec::new(), start);
         while let Some(object) = objects.get(&self.prefix.chunk(RUN, at)) {
             let (metadata, content) = frame::decode(object)?;

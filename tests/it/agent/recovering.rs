@@ -31,8 +31,8 @@ pub(super) async fn until_replayed(session: &mut PgConnection) -> anyhow::Result
 }
 
 /// The segments as files, put together from chunks; the last one is filled up with zeros.
-pub(super) fn assemble(world: &World, start: Lsn, archive: &Path) -> anyhow::Result<()> {
-    let (mut bytes, _) = world.chain(start)?;
+pub(super) async fn assemble(world: &World, start: Lsn, archive: &Path) -> anyhow::Result<()> {
+    let (mut bytes, _) = world.chain(start).await?;
     let segment_bytes = usize::try_from(world.segment_bytes)?;
     bytes.resize(bytes.len().next_multiple_of(segment_bytes), 0);
     let starts = (start.bytes()..).step_by(segment_bytes);

@@ -17,8 +17,8 @@ use crate::agent::archiving::{RUN, World};
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// An order without places for pieces.
-pub(super) fn order(world: &World, backup: BackupId) -> BackupOrder {
-    BackupOrder {
+pub(super) async fn order(world: &World, backup: BackupId) -> anyhow::Result<BackupOrder> {
+    Ok(BackupOrder {
         backup,
         participant: world.spec.participant,
         generation: world.spec.generation,
@@ -26,20 +26,13 @@ pub(super) fn order(world: &World, backup: BackupId) -> BackupOrder {
         system_identifier: world.prefix.system_identifier,
         run: RUN,
         pieces: BTreeMap::new(),
-        manifest: place(world, &world.prefix.backup_manifest(backup)),
-    }
+        manifest: place(world, &world.prefix.backup_manifest(backup)).await?,
+    })
 }
 
-/// A place for a piece.
-pub(super) fn piece(world: &World, backup: BackupId, number: u32) -> WritePlace {
-    place(world, &world.prefix.backup_piece(backup, number))
-}
-
-fn place(world: &World, key: &str) -> WritePlace {
-    WritePlace {
-        put: world.receiver.sign_put(key),
-        get: world.receiver.sign_get(key),
-    }
+async fn place(world: &World, key: &str) -> anyhow::Result<WritePlace> {
+    let (put, get) = world.receiver.sign(key).await?;
+    Ok(WritePlace { put, get })
 }
 
 /// Makes a call.
@@ -61,7 +54,7 @@ pub(super) async fn drive(
     enough: impl Fn(&BackupStatus) -> bool,
 ) -> anyhow::Result<BackupStatus> {
     let deadline = Instant::now() + PATIENCE;
-    let mut order = order(world, backup);
+    let mut order = order(world, backup).await?;
     loop {
         let status = send(world, &order).await?;
         ensure!(status.backup == backup);
@@ -73,10 +66,11 @@ pub(super) async fn drive(
             "not yet: {status:#?}\n{}",
             world.server.agent_log()
         );
-        let wanted = status.wants_pieces.iter();
-        order.pieces = wanted
-            .map(|number| (*number, piece(world, backup, *number)))
-            .collect();
+        order.pieces.clear();
+        for number in status.wants_pieces {
+            let key = world.prefix.backup_piece(backup, number);
+            order.pieces.insert(number, place(world, &key).await?);
+        }
         sleep(Duration::from_millis(20)).await;
     }
 }
@@ -89,7 +83,7 @@ pub(super) async fn back_up(world: &World) -> anyhow::Result<(BackupStatus, Mani
         matches!(status.phase, BackupPhase::Finished { .. }),
         "{status:#?}"
     );
-    let objects = world.receiver.objects();
+    let objects = world.receiver.objects().await?;
     let object = objects.get(&world.prefix.backup_manifest(backup));
     let (metadata, json) = frame::decode(object.context("the manifest is there")?)?;
     ensure!(metadata.content == Content::BackupManifest { backup });

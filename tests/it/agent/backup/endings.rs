@@ -6,7 +6,7 @@ use shared::agent_api::backup::{BackupOrder, BackupPhase};
 use shared::ids::{BackupId, ParticipantId};
 use shared::process::{Account, Signal, processes_in};
 use sqlx::Executor as _;
-use tests::object_receiver::Fault;
+use tests::object_server::Fault;
 
 use super::driver::{back_up, drive, order, send, status};
 use crate::agent::archiving::{MIB, World};
@@ -15,7 +15,7 @@ use crate::agent::archiving::{MIB, World};
 async fn an_order_about_something_else_is_refused() -> anyhow::Result<()> {
     let world = World::start().await?;
     let refused = async |change: fn(&mut BackupOrder)| {
-        let mut order = order(&world, BackupId::new());
+        let mut order = order(&world, BackupId::new()).await.unwrap();
         change(&mut order);
         let error = send(&world, &order).await.unwrap_err();
         error.refusal().unwrap_or_else(|| panic!("{error:?}")).code
@@ -63,7 +63,7 @@ async fn a_cluster_with_a_tablespace_is_refused_clearly() -> anyhow::Result<()> 
 #[tokio::test]
 async fn an_agent_that_was_killed_knows_of_no_backup_and_makes_another() -> anyhow::Result<()> {
     let mut world = World::start().await?;
-    world.receiver.fail(&Method::PUT, &[Fault::Hang; 8]);
+    world.receiver.fail(&Method::PUT, &vec![Fault::Hang; 8]);
     let first = BackupId::new();
     let begun = drive(&world, first, |status| status.pieces_begun > 0).await?;
     assert_eq!(begun.phase, BackupPhase::Running);
@@ -84,7 +84,7 @@ async fn an_agent_that_was_killed_knows_of_no_backup_and_makes_another() -> anyh
 #[tokio::test]
 async fn a_backup_fails_when_postgres_dies_in_the_middle_of_it() -> anyhow::Result<()> {
     let world = World::start().await?;
-    world.receiver.fail(&Method::PUT, &[Fault::Hang; 8]);
+    world.receiver.fail(&Method::PUT, &vec![Fault::Hang; 8]);
     let backup = BackupId::new();
     drive(&world, backup, |status| status.pieces_begun > 0).await?;
     for process in processes_in(&world.server.data_directory())? {
@@ -92,7 +92,7 @@ async fn a_backup_fails_when_postgres_dies_in_the_middle_of_it() -> anyhow::Resu
     }
     let ended = drive(&world, backup, |_| false).await?;
     assert!(detail(&ended.phase).contains("session"), "{ended:?}");
-    let again = send(&world, &order(&world, backup)).await?;
+    let again = send(&world, &order(&world, backup).await?).await?;
     assert_eq!(again.phase, ended.phase, "an ended backup stays ended");
     Ok(())
 }
@@ -100,7 +100,7 @@ async fn a_backup_fails_when_postgres_dies_in_the_middle_of_it() -> anyhow::Resu
 #[tokio::test]
 async fn another_order_ends_the_backup_in_progress() -> anyhow::Result<()> {
     let world = World::start().await?;
-    world.receiver.fail(&Method::PUT, &[Fault::Hang; 8]);
+    world.receiver.fail(&Method::PUT, &vec![Fault::Hang; 8]);
     drive(&world, BackupId::new(), |status| status.pieces_begun > 0).await?;
     let backups = "select count(*) from pg_stat_activity where query ~ 'pg_backup_start'
         and application_name = 'ringmaster-agent'";

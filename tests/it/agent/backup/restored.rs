@@ -80,7 +80,7 @@ async fn a_backup_made_under_load_has_exactly_the_rows_with_the_wal_after_it() -
     let (data, archive) = (directory.path().join("data"), directory.path().join("wal"));
     unpack(&world, &manifest, &data).await?;
     fs::create_dir(&archive)?;
-    assemble(&world, start, &archive)?;
+    assemble(&world, start, &archive).await?;
     let restored = recover(&data, &archive, &account).await?;
     let mut session = PgConnection::connect(restored.url("shop").expose()).await?;
     until_replayed(&mut session).await?;
@@ -123,7 +123,7 @@ async fn unpack(world: &World, manifest: &Manifest, data: &Path) -> anyhow::Resu
     for directory in &manifest.directories {
         account.make_private_directory(&data.join(directory))?;
     }
-    let objects = world.receiver.objects();
+    let objects = world.receiver.objects().await?;
     for part in &manifest.parts {
         let mut stream = Vec::new();
         for number in &part.pieces {

@@ -2,10 +2,10 @@
 
 use http::Method;
 use shared::agent_api::wal::Placed;
-use tests::object_receiver::{Fault, SIGNATURE};
+use tests::object_server::Fault;
 use tokio::time::Instant;
 
-use crate::agent::archiving::{MIB, RUN, World, after};
+use crate::agent::archiving::{MIB, RUN, SIGNATURE, World, after};
 
 #[tokio::test]
 async fn what_fails_for_a_moment_is_tried_again_until_it_is_stored() -> anyhow::Result<()> {
@@ -13,10 +13,10 @@ async fn what_fails_for_a_moment_is_tried_again_until_it_is_stored() -> anyhow::
     let start = world.start_of_slot().await?;
     world.write(2 * MIB).await?;
     let faults = [
-        Fault::Refused(500, "InternalError"),
-        Fault::Refused(503, "SlowDown"),
-        Fault::Refused(409, "ConditionalRequestConflict"),
-        Fault::CutInTheMiddle,
+        Fault::Answer(500, "InternalError"),
+        Fault::Answer(503, "SlowDown"),
+        Fault::Answer(409, "ConditionalRequestConflict"),
+        Fault::ResetUpload(1000),
         Fault::ErrorInside200,
         Fault::Hang,
     ];
@@ -24,13 +24,13 @@ async fn what_fails_for_a_moment_is_tried_again_until_it_is_stored() -> anyhow::
     let range = world.ranges(start, 1).remove(0);
     let placed = world.push_one(range.clone()).await?;
     assert!(matches!(placed, Placed::Stored { .. }), "{placed:?}");
-    assert_eq!(world.receiver.faults_left(), 0);
+    assert_eq!(world.receiver.requests(&Method::PUT), faults.len() + 1);
 
     // Stored, but nobody was told; and what is there cannot be read at once.
-    world.receiver.fail(&Method::PUT, &[Fault::CutAfterwards]);
+    world.receiver.fail(&Method::PUT, &[Fault::LoseAnswer]);
     let faults = [
-        Fault::Refused(503, "SlowDown"),
-        Fault::CutInTheMiddle,
+        Fault::Answer(503, "SlowDown"),
+        Fault::TruncateContent,
         Fault::Hang,
         Fault::ErrorInside200,
     ];
@@ -38,8 +38,8 @@ async fn what_fails_for_a_moment_is_tried_again_until_it_is_stored() -> anyhow::
     let next = world.ranges(range.end, 1).remove(0);
     let placed = world.push_one(next.clone()).await?;
     assert_eq!(placed, Placed::Adopted { end: next.end });
-    assert_eq!(world.receiver.faults_left(), 0);
-    let (pushed, end) = world.chain(start)?;
+    assert_eq!(world.receiver.requests(&Method::GET), faults.len() + 1);
+    let (pushed, end) = world.chain(start).await?;
     assert!(pushed == world.files(start..end)?);
     Ok(())
 }
@@ -50,19 +50,20 @@ async fn the_answer_comes_in_time_and_says_what_was_not_done() -> anyhow::Result
     let start = world.start_of_slot().await?;
     world.write(3 * MIB).await?;
     let ranges = world.ranges(start, 3);
-    let mut call = world.call(ranges.iter().map(|range| world.chunk(range)).collect());
+    let mut call = world.call(world.chunks(&ranges).await?);
     call.answer_within_ms = 1500;
     let begun = Instant::now();
-    world.receiver.fail(&Method::PUT, &[Fault::Hang; 3]);
+    world.receiver.fail(&Method::PUT, &vec![Fault::Hang; 3]);
     let pushed = world.push(&call).await?;
     assert!(begun.elapsed().as_millis() >= 1500);
     assert_eq!(pushed.chunks, vec![Placed::Unfinished; 3]);
-    assert!(world.receiver.objects().is_empty());
+    assert!(world.receiver.objects().await?.is_empty());
     world.receiver.heal();
 
-    world
-        .receiver
-        .fail(&Method::PUT, &[Fault::Refused(500, "InternalError"); 100]);
+    world.receiver.fail(
+        &Method::PUT,
+        &vec![Fault::Answer(500, "InternalError"); 100],
+    );
     let pushed = world.push(&call).await?;
     let failed = Placed::Failed {
         detail: "the archive answers 500 Internal Server Error: InternalError".to_owned(),
@@ -74,13 +75,12 @@ async fn the_answer_comes_in_time_and_says_what_was_not_done() -> anyhow::Result
     call.answer_within_ms = 60_000;
     world
         .receiver
-        .fail(&Method::PUT, &[Fault::Refused(403, "AccessDenied"); 3]);
+        .fail(&Method::PUT, &vec![Fault::Answer(403, "AccessDenied"); 3]);
     let pushed = world.push(&call).await?;
     let failed = Placed::Failed {
         detail: "the archive answers 403 Forbidden: AccessDenied".to_owned(),
     };
     assert_eq!(pushed.chunks, vec![failed; 3]);
-    assert_eq!(world.receiver.faults_left(), 0);
 
     let pushed = world.push(&call).await?;
     assert!(
@@ -100,9 +100,9 @@ async fn nobody_there_is_a_failure_that_tells_no_secret() -> anyhow::Result<()> 
     let mut world = World::start().await?;
     let start = world.start_of_slot().await?;
     let range = start..after(start, 1000);
-    let mut call = world.call(vec![world.chunk(&range)]);
+    let mut call = world.call(vec![world.chunk(&range).await?]);
     call.answer_within_ms = 1000;
-    world.receiver = tests::object_receiver::ObjectReceiver::start().await?;
+    world.receiver.stop().await?;
     let pushed = world.push(&call).await?;
     let [Placed::Failed { detail }] = pushed.chunks.as_slice() else {
         panic!("{pushed:?}");
@@ -121,13 +121,13 @@ async fn an_agent_that_is_killed_in_the_middle_is_followed_by_one_that_goes_on()
     let start = world.start_of_slot().await?;
     world.write(3 * MIB).await?;
     let ranges = world.ranges(start, 3);
-    let call = world.call(ranges.iter().map(|range| world.chunk(range)).collect());
-    let faults = [Fault::Hang, Fault::CutAfterwards, Fault::Hang];
+    let call = world.call(world.chunks(&ranges).await?);
+    let faults = [Fault::Hang, Fault::LoseAnswer, Fault::Hang];
     world.receiver.fail(&Method::PUT, &faults);
     let client = world.server.client.clone();
     let (address, request_id) = (world.server.address, shared::ids::RequestId::new());
     let kill = async {
-        world.receiver.until_requested(3).await?;
+        world.receiver.until_requested(&Method::PUT, 3).await?;
         world.server.kill_agent().await
     };
     let (lost, killed) = tokio::join!(client.push_wal(address, &call, request_id), kill);
@@ -151,9 +151,9 @@ async fn an_agent_that_is_killed_in_the_middle_is_followed_by_one_that_goes_on()
             .iter()
             .any(|placed| matches!(placed, Placed::Adopted { .. }))
     );
-    let (bytes, end) = world.chain(start)?;
+    let (bytes, end) = world.chain(start).await?;
     assert_eq!(end, ranges[2].end);
     assert!(bytes == world.files(start..end)?);
-    assert_eq!(world.receiver.objects().len(), 3, "{RUN}");
+    assert_eq!(world.receiver.objects().await?.len(), 3, "{RUN}");
     Ok(())
 }

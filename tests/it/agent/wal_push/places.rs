@@ -7,9 +7,9 @@ use shared::archive::layout::Run;
 use shared::ids::TimelineId;
 use shared::units::Lsn;
 use sqlx::Executor as _;
-use tests::object_receiver::{Fault, SIGNATURE};
+use tests::object_server::Fault;
 
-use crate::agent::archiving::{MIB, RUN, World, after};
+use crate::agent::archiving::{MIB, RUN, SIGNATURE, World, after};
 
 #[tokio::test]
 async fn everything_flushed_is_pushed_and_is_what_the_files_hold() -> anyhow::Result<()> {
@@ -27,16 +27,16 @@ async fn everything_flushed_is_pushed_and_is_what_the_files_hold() -> anyhow::Re
         world.write(300_000).await?;
         end = world.push_all(end).await?;
     }
-    let (pushed, reached) = world.chain(start)?;
+    let (pushed, reached) = world.chain(start).await?;
     assert_eq!(reached, end);
     assert!(pushed == world.files(start..end)?, "the bytes are the same");
     assert!(pushed.len() > 3_000_000);
 
-    let objects = world.receiver.objects();
+    let objects = world.receiver.objects().await?;
     let first = world.ranges(start, 1).remove(0);
     let again = world.push_one(first).await?;
     assert!(matches!(again, Placed::Adopted { .. }), "{again:?}");
-    assert_eq!(world.receiver.objects(), objects);
+    assert_eq!(world.receiver.objects().await?, objects);
     let log = std::fs::read_to_string(world.server.file("agent.log"))?;
     assert!(!log.contains(SIGNATURE), "{log}");
     Ok(())
@@ -46,14 +46,14 @@ async fn everything_flushed_is_pushed_and_is_what_the_files_hold() -> anyhow::Re
 async fn an_idle_database_gets_no_object() -> anyhow::Result<()> {
     let world = World::start().await?;
     let end = world.push_all(world.start_of_slot().await?).await?;
-    let objects = world.receiver.objects();
+    let objects = world.receiver.objects().await?;
     for _ in 0..3 {
         let places = world.ranges(end, 2);
-        let places = places.iter().map(|range| world.chunk(range)).collect();
+        let places = world.chunks(&places).await?;
         let pushed = world.push(&world.call(places)).await?;
         assert_eq!((pushed.flush_lsn, pushed.chunks), (end, Vec::new()));
     }
-    assert_eq!(world.receiver.objects(), objects);
+    assert_eq!(world.receiver.objects().await?, objects);
     Ok(())
 }
 
@@ -80,11 +80,11 @@ async fn what_another_push_stored_is_adopted_wherever_it_was_cut() -> anyhow::Re
 
     // Two at once, with other ends: one chain comes of it.
     let ranges = world.ranges(long, 3);
-    let whole = world.call(ranges.iter().map(|range| world.chunk(range)).collect());
+    let whole = world.call(world.chunks(&ranges).await?);
     let cut = after(long, 5000);
     let cut = world.call(vec![
-        world.chunk(&(long..cut)),
-        world.chunk(&(cut..ranges[0].end)),
+        world.chunk(&(long..cut)).await?,
+        world.chunk(&(cut..ranges[0].end)).await?,
     ]);
     let (one, other) = tokio::join!(world.push(&whole), world.push(&cut));
     for placed in one?.chunks.iter().chain(&other?.chunks) {
@@ -93,8 +93,8 @@ async fn what_another_push_stored_is_adopted_wherever_it_was_cut() -> anyhow::Re
             "{placed:?}"
         );
     }
-    let end = world.push_all(world.chain(start)?.1).await?;
-    let (pushed, reached) = world.chain(start)?;
+    let end = world.push_all(world.chain(start).await?.1).await?;
+    let (pushed, reached) = world.chain(start).await?;
     assert_eq!(reached, end);
     assert!(pushed == world.files(start..end)?);
     Ok(())
@@ -143,14 +143,14 @@ async fn other_content_is_a_conflict_and_stays_as_it_is() -> anyhow::Result<()> 
         (b"something else".to_vec(), "frame of metadata".to_owned()),
         (vec![7; 20 * 1024 * 1024], "too large".to_owned()),
     ] {
-        world.receiver.insert(&key, object);
-        let before = world.receiver.objects();
+        world.receiver.insert(&key, object).await?;
+        let before = world.receiver.objects().await?;
         let placed = world.push_one(start..end).await?;
         let Placed::Conflict { detail } = &placed else {
             panic!("{placed:?} instead of {expected}");
         };
         assert!(detail.contains(&expected), "{detail}");
-        assert_eq!(world.receiver.objects(), before);
+        assert_eq!(world.receiver.objects().await?, before);
     }
     Ok(())
 }
@@ -176,7 +176,8 @@ async fn an_object_that_reaches_beyond_the_flushed_wal_is_a_conflict() -> anyhow
     let object = frame::encode(&label, &plain, 1)?;
     world
         .receiver
-        .insert(&world.prefix.chunk(RUN, start), object);
+        .insert(&world.prefix.chunk(RUN, start), object)
+        .await?;
     let placed = world.push_one(world.ranges(start, 1).remove(0)).await?;
     assert!(
         matches!(&placed, Placed::Conflict { detail } if detail.contains("beyond all")),
@@ -198,14 +199,14 @@ async fn segments_of_any_size_are_cut_into_chunks_and_put_together() -> anyhow::
         .await?;
     world.write(1000).await?;
     let end = world.push_all(start).await?;
-    let (pushed, reached) = world.chain(start)?;
+    let (pushed, reached) = world.chain(start).await?;
     assert_eq!(reached, end);
     assert!(pushed == world.files(start..end)?);
 
     let mut call = world.call(Vec::new());
     call.segments = vec![
-        world.segment(start),
-        world.segment(after(start, world.segment_bytes)),
+        world.segment(start).await?,
+        world.segment(after(start, world.segment_bytes)).await?,
     ];
     let first = world.push(&call).await?.segments;
     assert!(
@@ -216,11 +217,11 @@ async fn segments_of_any_size_are_cut_into_chunks_and_put_together() -> anyhow::
         ),
         "only what is flushed to its end: {first:?}"
     );
-    let object = &world.receiver.objects()[&world.prefix.segment(RUN, start)];
+    let object = &world.receiver.objects().await?[&world.prefix.segment(RUN, start)];
     let (_, whole) = frame::decode(object)?;
     assert!(whole == std::fs::read(world.segment_file(start))?);
     call.segments.truncate(1);
-    world.receiver.fail(&Method::GET, &[Fault::CutInTheMiddle]);
+    world.receiver.fail(&Method::GET, &[Fault::TruncateContent]);
     let again = world.push(&call).await?.segments;
     assert!(
         matches!(again.as_slice(), [Placed::Adopted { .. }]),

@@ -30,7 +30,7 @@ async fn the_chunks_bring_a_copy_exactly_to_the_flushed_position() -> anyhow::Re
 
     let archive = directory.path().join("archive");
     fs::create_dir(&archive)?;
-    assemble(&world, start, &archive)?;
+    assemble(&world, start, &archive).await?;
     let restored = recover(&copy, &archive, &account).await?;
     let mut session = PgConnection::connect(restored.url("shop").expose()).await?;
     until_replayed(&mut session).await?;

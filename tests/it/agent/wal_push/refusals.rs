@@ -11,9 +11,9 @@ async fn a_push_about_something_else_is_refused_and_changes_nothing() -> anyhow:
     let mut world = World::start().await?;
     let start = world.start_of_slot().await?;
     let ranges = world.ranges(start, 2);
-    let places = || ranges.iter().map(|range| world.chunk(range)).collect();
+    let places = world.chunks(&ranges).await?;
     let refused = async |change: fn(&mut WalPush)| {
-        let mut push = world.call(places());
+        let mut push = world.call(places.clone());
         // Would be advanced to, if the call were accepted.
         push.safe_lsn = after(start, 1000);
         change(&mut push);
@@ -42,7 +42,7 @@ async fn a_push_about_something_else_is_refused_and_changes_nothing() -> anyhow:
     assert_eq!(part.await, RefusalCode::Invalid);
     let endless = refused(|push| push.answer_within_ms = 60_001);
     assert_eq!(endless.await, RefusalCode::Invalid);
-    assert!(world.receiver.objects().is_empty());
+    assert!(world.receiver.objects().await?.is_empty());
     assert!(
         world
             .slot()
@@ -50,7 +50,7 @@ async fn a_push_about_something_else_is_refused_and_changes_nothing() -> anyhow:
             .is_some_and(|held| held <= after(start, world.segment_bytes))
     );
 
-    let push = world.call(places());
+    let push = world.call(places.clone());
     world.spec.generation = 2;
     world.spec.role = InstanceRole::Stopped;
     world.server.converge(&world.spec).await?;

@@ -64,7 +64,7 @@ async fn recycled_wal_is_missing_and_the_slot_is_made_anew() -> anyhow::Result<(
     assert_eq!(world.slot().await?, None);
 
     let range = world.ranges(start, 1).remove(0);
-    let call = world.call(vec![world.chunk(&range)]);
+    let call = world.call(vec![world.chunk(&range).await?]);
     let pushed = world.push(&call).await?;
     assert_eq!(
         (pushed.chunks, pushed.slot_restart_lsn),
@@ -78,7 +78,7 @@ async fn recycled_wal_is_missing_and_the_slot_is_made_anew() -> anyhow::Result<(
     // From there on nothing is lost.
     let start = world.start_of_slot().await?;
     let end = world.push_all(start).await?;
-    assert!(world.chain(start)?.0 == world.files(start..end)?);
+    assert!(world.chain(start).await?.0 == world.files(start..end)?);
     Ok(())
 }
 
