@@ -1,8 +1,7 @@
--- What a restart is told by, stored with the event that says so: the newest observation is written
--- on its own, and may be lost or already know of the restart.
-
 set local lock_timeout = '5s';
 
+-- What a restart is told by, stored with the event that says so: the newest observation is written
+-- on its own, and may be lost or already know of the restart.
 alter table resources add column postgres_started_at timestamptz;
 
 comment on column resources.postgres_started_at is
