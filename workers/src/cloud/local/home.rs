@@ -1,7 +1,9 @@
 //! The directory of one local server.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -117,26 +119,53 @@ impl Home {
 
     /// Keeps the ports that are still free, and chooses new ones for the rest. To be called while
     /// no agent runs.
+    ///
+    /// A port that another server has noted is not free, also if nobody listens on it yet: its
+    /// PostgreSQL may be just being made.
     pub(super) fn choose_ports(&self) -> Result<Ports, ProcessError> {
+        let _turn = self.lock_ports()?;
         let known = self.ports();
+        let mut taken = self.ports_of_others()?;
         // A PostgreSQL that outlived its agent keeps its port.
         let ours = !processes_in(&self.data_directory())?.is_empty();
-        let free = |port: u16| std::net::TcpListener::bind((HOST, port)).is_ok();
-        let agent = match known.map(|ports| ports.agent).filter(|port| free(*port)) {
-            Some(port) => port,
-            None => free_port()?,
+        let free = |port: u16, taken: &BTreeSet<u16>| {
+            !taken.contains(&port) && TcpListener::bind((HOST, port)).is_ok()
         };
-        let postgres = match known
-            .map(|ports| ports.postgres)
-            .filter(|port| ours || free(*port))
-        {
-            Some(port) => port,
-            None => free_port()?,
+        let agent = match known.map(|ports| ports.agent) {
+            Some(port) if free(port, &taken) => port,
+            Some(_) | None => another_port(&taken)?,
+        };
+        taken.insert(agent);
+        let postgres = match known.map(|ports| ports.postgres) {
+            Some(port) if ours || free(port, &taken) => port,
+            Some(_) | None => another_port(&taken)?,
         };
         let ports = Ports { agent, postgres };
         let text = serde_json::to_vec(&ports).expect("two numbers serialise");
         self.write("ports.json", &text)?;
         Ok(ports)
+    }
+
+    fn root(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
+    /// Waits for the turn of choosing ports on this computer, which is over in a moment.
+    fn lock_ports(&self) -> Result<File, ProcessError> {
+        let path = self.root().join("ports.lock");
+        let file = File::create(&path).map_err(ProcessError::file("open", &path))?;
+        flock(&file, FlockOperation::LockExclusive)
+            .map_err(|error| ProcessError::file("lock", &path)(error.into()))?;
+        Ok(file)
+    }
+
+    fn ports_of_others(&self) -> Result<BTreeSet<u16>, ProcessError> {
+        let others = Self::all(self.root())?;
+        let others = others.into_iter().filter(|server| *server != self.server);
+        Ok(others
+            .filter_map(|server| Self::of(self.root(), server).ports())
+            .flat_map(|ports| [ports.agent, ports.postgres])
+            .collect())
     }
 
     /// Whether the agent has a certificate that nobody accepts any more, so that it cannot be
@@ -192,5 +221,38 @@ impl Home {
             agent_port: ports.map(|ports| ports.agent),
             postgres_port: ports.map(|ports| ports.postgres),
         }
+    }
+}
+
+/// A free port that is not in `taken`.
+fn another_port(taken: &BTreeSet<u16>) -> Result<u16, ProcessError> {
+    loop {
+        let port = free_port()?;
+        if !taken.contains(&port) {
+            return Ok(port);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_servers_have_a_port_in_common() {
+        let root = tempfile::tempdir().unwrap();
+        let [first, second] = [(); 2].map(|()| Home::of(root.path(), ServerId::new()));
+        first.make().unwrap();
+        second.make().unwrap();
+        let ports = first.choose_ports().unwrap();
+        // As if both had found them free, before either listened there.
+        let text = serde_json::to_vec(&ports).unwrap();
+        second.write("ports.json", &text).unwrap();
+        let other = second.choose_ports().unwrap();
+        let all = BTreeSet::from([ports.agent, ports.postgres, other.agent, other.postgres]);
+        assert_eq!(all.len(), 4, "{ports:?} {other:?}");
+
+        let kept = second.choose_ports().unwrap();
+        assert_eq!((kept.agent, kept.postgres), (other.agent, other.postgres));
     }
 }
