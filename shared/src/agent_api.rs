@@ -12,11 +12,9 @@
 //! | `PUT /v1/certificate` with a [`NewCertificate`] | 204; 400 [`Refusal`] |
 //! | `POST /v1/wal/push` with a [`wal::WalPush`] | 200 [`wal::WalPushed`]; 409 and 400 [`Refusal`] |
 //! | `PUT /v1/backup` with a [`backup::BackupOrder`], `GET /v1/backup` | 200 [`backup::BackupStatus`] or null |
-//! | `POST /v1/archive/reads` with [`restore::ArchiveReads`] | 200 [`InstanceStatus`] |
 
 pub mod backup;
 pub mod client;
-pub mod restore;
 pub mod wal;
 
 use std::collections::BTreeMap;
