@@ -26,8 +26,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use shared::clock::SystemClock;
-use shared::process::RunningProcess;
-use tokio::signal::unix::{SignalKind, signal};
+use shared::process::{RunningProcess, StopSignals, exit_code};
 use tokio_util::sync::CancellationToken;
 
 mod agent;
@@ -58,22 +57,7 @@ pub fn main() -> ExitCode {
     let outcome = shared::config::parse::<AgentOptions>()
         .map_err(anyhow::Error::from)
         .and_then(run);
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the agent ends");
-            complain(&error);
-            ExitCode::FAILURE
-        }
-    }
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "an agent that cannot start must say so also before logging is set up"
-)]
-fn complain(error: &anyhow::Error) {
-    eprintln!("ringmaster-agent: {error:#}");
+    exit_code("ringmaster-agent", "the agent", outcome)
 }
 
 /// Waits for the end of process `pid`, which may have come already; for ever without one.
@@ -102,20 +86,13 @@ fn run(options: AgentOptions) -> anyhow::Result<()> {
         .context("start the runtime")?;
     let served = runtime.block_on(async {
         let stop = CancellationToken::new();
-        let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-        let stopped_by_signal = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
+        let mut asked_to_stop = StopSignals::listen().context("listen for signals to stop")?;
         let supervisor_ended = until_ended(options.die_with_pid);
         let serving = agent::serve(options, Arc::new(SystemClock), stop.clone());
         tokio::pin!(serving);
         tokio::select! {
             outcome = &mut serving => outcome,
-            () = stopped_by_signal => {
+            () = asked_to_stop.received() => {
                 stop.cancel();
                 serving.await
             }

@@ -7,10 +7,10 @@ use api::config::ApiOptions;
 use api::{App, AppParts, Server};
 use shared::clock::SystemClock;
 use shared::db::{self, ConnectOptions};
+use shared::process::StopSignals;
 use shared::queue::Queue;
 use shared::telemetry::{Stage, init_logging, install_recorder};
 use shared::{config, telemetry};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Name of the process in logs, metrics and `pg_stat_activity`.
@@ -57,14 +57,10 @@ async fn run(options: ApiOptions) -> anyhow::Result<()> {
 /// Cancelled at SIGINT and SIGTERM.
 fn stop_signal() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut asked = StopSignals::listen().context("listen for signals to stop")?;
     let told = stop.clone();
     let listen = async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        asked.received().await;
         told.cancel();
     };
     tokio_util::task::TaskTracker::new().spawn(listen);

@@ -21,10 +21,12 @@ mod embedded_postgres;
 mod embedded_redis;
 mod initdb;
 mod launcher;
+mod ports;
 mod postgres_binaries;
 mod postmaster_file;
 mod ready;
 mod running;
+mod stopping;
 
 pub use account::Account;
 pub use data_directory::{EndStep, FAST_END, HARD_END, end_all_in, processes_in};
@@ -32,10 +34,12 @@ pub use embedded_postgres::{EmbeddedPostgres, EmbeddedPostgresOptions};
 pub use embedded_redis::{EmbeddedRedis, EmbeddedRedisOptions};
 pub use initdb::Initdb;
 pub use launcher::{DeathSignal, Launched, Lifetime, Program, run_to_end};
+pub use ports::{DistinctPorts, free_port};
 pub use postgres_binaries::{PostgresBinaries, PostgresInstallations, PostgresVersion};
 pub use postmaster_file::{PostmasterFile, PostmasterState};
-pub use ready::{free_port, tail_of, until_postgres_ready, until_tcp_answers};
+pub use ready::{tail_of, until_postgres_ready, until_tcp_answers};
 pub use running::{RunningProcess, Signal};
+pub use stopping::{StopSignals, exit_code};
 
 /// Why a process could not be started, watched or ended.
 #[derive(Debug, thiserror::Error)]

@@ -1,10 +1,10 @@
 //! What is remembered from one run to the next: ports.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
-use shared::process::{ProcessError, free_port};
+use shared::process::{DistinctPorts, ProcessError};
 
 use super::Directory;
 use super::directory::write_private;
@@ -39,15 +39,8 @@ impl Ports {
 
     /// Keeps each port that is still free and chooses the others anew, all different.
     pub(super) fn settled(self) -> Result<Self, ProcessError> {
-        let mut used = Vec::new();
-        let mut settle = |port: u16| {
-            let mut chosen = port;
-            while chosen == 0 || used.contains(&chosen) || !is_free(chosen) {
-                chosen = free_port()?;
-            }
-            used.push(chosen);
-            Ok(chosen)
-        };
+        let mut ports = DistinctPorts::default();
+        let mut settle = |port: u16| ports.settle(Some(port).filter(|port| *port != 0));
         Ok(Self {
             postgres: settle(self.postgres)?,
             redis: settle(self.redis)?,
@@ -69,12 +62,10 @@ pub(super) fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-fn is_free(port: u16) -> bool {
-    TcpListener::bind(loopback(port)).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use shared::process::Account;
 
     use super::*;

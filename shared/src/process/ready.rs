@@ -1,9 +1,7 @@
 //! Waiting until a child serves.
 
-use std::collections::hash_map::RandomState;
 use std::fs;
-use std::hash::{BuildHasher as _, Hasher as _};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,29 +10,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Launched, PostmasterFile, PostmasterState, ProcessError};
 
-/// Ports to choose from: below the range the system takes ports of outgoing connections from
-/// (32768 by default), so that a server can come back on its port after a restart.
-const PORTS: std::ops::Range<u16> = 15_000..32_000;
-
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(10);
-
-/// A TCP port of 127.0.0.1 that nobody listens on at this moment, chosen at random.
-///
-/// # Errors
-/// [`ProcessError::NoFreePort`] if a thousand attempts find none.
-pub fn free_port() -> Result<u16, ProcessError> {
-    let count = u64::from(PORTS.end - PORTS.start);
-    let mut attempts = (0..1000).filter_map(|_| {
-        let random = RandomState::new().build_hasher().finish() % count;
-        u16::try_from(random)
-            .ok()
-            .map(|offset| PORTS.start + offset)
-    });
-    attempts
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        .ok_or(ProcessError::NoFreePort)
-}
 
 /// Waits until `child`, a postmaster, accepts connections, as `pg_ctl --wait` does.
 ///
@@ -95,13 +72,6 @@ pub fn tail_of(log: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_free_port_can_be_listened_on() {
-        let port = free_port().unwrap();
-        assert!(PORTS.contains(&port));
-        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
-    }
 
     #[test]
     fn the_tail_of_a_log_is_its_last_lines() {

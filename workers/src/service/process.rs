@@ -6,36 +6,24 @@ use std::sync::Arc;
 
 use shared::clock::Clock;
 use shared::config;
+use shared::process::{StopSignals, exit_code};
 use shared::telemetry::{self, Readiness, StatusServer};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{WorkerOptions, run};
 
+/// Name of the process in logs and metrics.
+const SERVICE: &str = "ringmaster-worker";
+
 /// The whole process, on a machine with this clock.
 pub fn main(clock: Arc<dyn Clock>) -> ExitCode {
-    match start(clock) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the worker ends");
-            complain(&error);
-            ExitCode::FAILURE
-        }
-    }
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "a worker that cannot start must say so also before logging is set up"
-)]
-fn complain(error: &anyhow::Error) {
-    eprintln!("ringmaster-worker: {error:#}");
+    exit_code(SERVICE, "the worker", start(clock))
 }
 
 fn start(clock: Arc<dyn Clock>) -> anyhow::Result<()> {
     let options: WorkerOptions = config::parse()?;
-    telemetry::init_logging("ringmaster-worker", &options.log.log)?;
+    telemetry::init_logging(SERVICE, &options.log.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.threads)
         .enable_all()
@@ -46,7 +34,7 @@ fn start(clock: Arc<dyn Clock>) -> anyhow::Result<()> {
 }
 
 async fn serve(options: WorkerOptions, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
-    let metrics = telemetry::install_recorder("ringmaster-worker")?;
+    let metrics = telemetry::install_recorder(SERVICE)?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let readiness = Readiness::not_yet("the worker starts");
@@ -55,15 +43,11 @@ async fn serve(options: WorkerOptions, clock: Arc<dyn Clock>) -> anyhow::Result<
         tasks.spawn(status.serve(stop.clone()));
     }
     tasks.spawn(metrics.upkeep(stop.clone()));
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let mut asked_to_stop = StopSignals::listen()?;
     let asked = stop.clone();
     tasks.spawn(async move {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = asked_to_stop.received() => {}
             () = asked.cancelled() => {}
         }
         asked.cancel();

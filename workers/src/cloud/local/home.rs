@@ -1,9 +1,7 @@
 //! The directory of one local server.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::net::TcpListener;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +12,7 @@ use shared::agent_api::DATA_DIRECTORY;
 use shared::ids::ServerId;
 use shared::pki::CertificateFacts;
 use shared::ports::{Credentials, Machine, MachineState};
-use shared::process::{ProcessError, free_port, processes_in};
+use shared::process::{DistinctPorts, ProcessError, processes_in};
 
 /// Address of everything on this computer.
 const HOST: &str = "127.0.0.1";
@@ -125,20 +123,13 @@ impl Home {
     pub(super) fn choose_ports(&self) -> Result<Ports, ProcessError> {
         let _turn = self.lock_ports()?;
         let known = self.ports();
-        let mut taken = self.ports_of_others()?;
+        let mut ports = DistinctPorts::other_than(self.ports_of_others()?);
+        let agent = ports.settle(known.map(|ports| ports.agent))?;
         // A PostgreSQL that outlived its agent keeps its port.
         let ours = !processes_in(&self.data_directory())?.is_empty();
-        let free = |port: u16, taken: &BTreeSet<u16>| {
-            !taken.contains(&port) && TcpListener::bind((HOST, port)).is_ok()
-        };
-        let agent = match known.map(|ports| ports.agent) {
-            Some(port) if free(port, &taken) => port,
-            Some(_) | None => another_port(&taken)?,
-        };
-        taken.insert(agent);
         let postgres = match known.map(|ports| ports.postgres) {
-            Some(port) if ours || free(port, &taken) => port,
-            Some(_) | None => another_port(&taken)?,
+            Some(port) if ours => port,
+            known => ports.settle(known)?,
         };
         let ports = Ports { agent, postgres };
         let text = serde_json::to_vec(&ports).expect("two numbers serialise");
@@ -159,13 +150,12 @@ impl Home {
         Ok(file)
     }
 
-    fn ports_of_others(&self) -> Result<BTreeSet<u16>, ProcessError> {
+    fn ports_of_others(&self) -> Result<impl Iterator<Item = u16>, ProcessError> {
         let others = Self::all(self.root())?;
         let others = others.into_iter().filter(|server| *server != self.server);
         Ok(others
             .filter_map(|server| Self::of(self.root(), server).ports())
-            .flat_map(|ports| [ports.agent, ports.postgres])
-            .collect())
+            .flat_map(|ports| [ports.agent, ports.postgres]))
     }
 
     /// Whether the agent has a certificate that nobody accepts any more, so that it cannot be
@@ -224,18 +214,10 @@ impl Home {
     }
 }
 
-/// A free port that is not in `taken`.
-fn another_port(taken: &BTreeSet<u16>) -> Result<u16, ProcessError> {
-    loop {
-        let port = free_port()?;
-        if !taken.contains(&port) {
-            return Ok(port);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
