@@ -25,6 +25,7 @@ mod disk;
 mod http;
 pub mod names;
 mod options;
+mod percent;
 mod process;
 mod s3;
 

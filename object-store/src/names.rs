@@ -17,6 +17,8 @@
 
 use std::path::PathBuf;
 
+use crate::percent;
+
 /// As many bytes of a part stand in one name of a file: three times as many and a mark are below
 /// the 255 that file systems allow.
 const PIECE: usize = 64;
@@ -111,33 +113,13 @@ fn stands_for_itself(byte: u8, at: usize) -> bool {
 }
 
 fn escaped(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(bytes.len());
-    for (at, &byte) in bytes.iter().enumerate() {
-        if stands_for_itself(byte, at) {
-            text.push(char::from(byte));
-        } else {
-            write!(text, "%{byte:02X}").expect("a String takes everything");
-        }
-    }
-    text
+    percent::encoded(bytes, stands_for_itself)
 }
 
 /// Null unless `escaped` gives `text` again, and if there is a slash in it, which ends a part: two
 /// files never have the same name.
 fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&first, more)) = rest.split_first() {
-        rest = more;
-        if first == b'%' {
-            let (digits, more) = rest.split_at_checked(2)?;
-            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-            rest = more;
-        } else {
-            bytes.push(first);
-        }
-    }
+    let bytes = percent::decoded(text)?;
     (escaped(&bytes).as_bytes() == text && !bytes.contains(&b'/')).then_some(bytes)
 }
 

@@ -4,6 +4,7 @@ mod checksums;
 mod listing;
 mod reading;
 
+use std::fs::File;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,7 +21,7 @@ use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use shared::telemetry::chain;
 use tokio::task::spawn_blocking;
 
-use crate::disk::{Attributes, Disk, DiskError, Mode, Placed, Upload};
+use crate::disk::{Attributes, Disk, DiskError, Found, Mode, Placed, Upload};
 use checksums::Checksums;
 use reading::Reading;
 
@@ -147,6 +148,12 @@ fn only_what_we_do(input: &PutObjectInput) -> S3Result<Mode> {
     }
 }
 
+fn open(disk: &Disk, bucket: &str, key: &str) -> S3Result<(File, Found, Attributes)> {
+    disk.open_object(bucket, key)
+        .map_err(S3Error::from)?
+        .ok_or_else(|| s3_error!(NoSuchKey))
+}
+
 fn no_conditions(present: [bool; 6]) -> S3Result<()> {
     if present.contains(&true) {
         let text = "Conditions, parts and versions are not known to reads here";
@@ -200,10 +207,7 @@ impl S3 for Files {
             input.version_id.is_some(),
         ])?;
         self.blocking(move |disk| {
-            let (file, found, attributes) = disk
-                .open_object(&input.bucket, &input.key)
-                .map_err(S3Error::from)?
-                .ok_or_else(|| s3_error!(NoSuchKey))?;
+            let (file, found, attributes) = open(disk, &input.bucket, &input.key)?;
             let wanted = match input.range {
                 None => 0..found.bytes,
                 Some(range) => range.check(found.bytes)?,
@@ -243,10 +247,7 @@ impl S3 for Files {
             input.version_id.is_some(),
         ])?;
         self.blocking(move |disk| {
-            let (_, found, attributes) = disk
-                .open_object(&input.bucket, &input.key)
-                .map_err(S3Error::from)?
-                .ok_or_else(|| s3_error!(NoSuchKey))?;
+            let (_, found, attributes) = open(disk, &input.bucket, &input.key)?;
             Ok(S3Response::new(HeadObjectOutput {
                 content_length: i64::try_from(found.bytes).ok(),
                 accept_ranges: Some("bytes".to_owned()),

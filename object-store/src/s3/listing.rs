@@ -8,6 +8,7 @@ use s3s::dto::{
 use s3s::{S3Result, s3_error};
 
 use crate::disk::{Disk, DiskError, Found, Step, Wanted};
+use crate::percent;
 
 /// Most names on a page, as with S3.
 const PAGE: i32 = 1000;
@@ -143,19 +144,7 @@ impl Position {
 
     fn read(token: &str) -> Option<Self> {
         let (kind, text) = token.split_at_checked(1)?;
-        let mut bytes = Vec::new();
-        let mut rest = text.as_bytes();
-        while let Some((&first, more)) = rest.split_first() {
-            rest = more;
-            if first == b'%' {
-                let (digits, more) = rest.split_at_checked(2)?;
-                bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-                rest = more;
-            } else {
-                bytes.push(first);
-            }
-        }
-        let name = String::from_utf8(bytes).ok()?;
+        let name = String::from_utf8(percent::decoded(text.as_bytes())?).ok()?;
         match kind {
             "k" => Some(Self::After(name)),
             "p" => Some(Self::Past(name)),
@@ -174,14 +163,8 @@ fn encoder(wanted: Option<&EncodingType>) -> S3Result<fn(&str) -> String> {
 }
 
 fn url_encoded(text: &str) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            write!(encoded, "%{byte:02X}").expect("a String takes everything");
-        }
-        encoded
+    percent::encoded(text.as_bytes(), |byte, _| {
+        byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte)
     })
 }
 
