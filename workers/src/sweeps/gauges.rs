@@ -30,13 +30,10 @@ pub(super) async fn sweep(context: Context) -> Result<(), TurnError> {
     );
     let words = ServerState::ALL.iter().map(|state| state.as_str());
     states(&words.collect::<Vec<_>>(), "server", fleet::SERVERS);
-    for alert in Alert::ALL {
-        let open = number(&counts, "alert", alert.as_str());
-        gauge!(fleet::ALERTS_OPEN, "alert" => alert.as_str()).set(open);
-    }
-    for alert in ArchiveAlert::ALL {
-        let open = number(&counts, "alert", alert.as_str());
-        gauge!(fleet::ALERTS_OPEN, "alert" => alert.as_str()).set(open);
+    let of_machines = Alert::ALL.iter().map(|alert| alert.as_str());
+    let of_the_archive = ArchiveAlert::ALL.iter().map(|alert| alert.as_str());
+    for alert in of_machines.chain(of_the_archive) {
+        gauge!(fleet::ALERTS_OPEN, "alert" => alert).set(number(&counts, "alert", alert));
     }
     for kind in JobKind::ALL {
         let dead = number(&counts, "dead job", kind.as_str());

@@ -12,9 +12,10 @@ use shared::db::fleet::{
 };
 use shared::domain::MachineKind;
 use shared::ids::ServerId;
-use shared::machine::server::{Event, Server, Step};
+use shared::machine::server::{Server, Step};
 use shared::machine::{Act, Decision, MAX_HOPS, Machine as _};
 use shared::queue::Outcome;
+use uuid::Uuid;
 
 use look::Look;
 
@@ -127,7 +128,17 @@ async fn server_hop(
             return Ok(Hop::Again);
         }
     }
-    rest(context, row, &decision).await
+    let before = alerts::Before {
+        open: row.open_alert.as_deref(),
+        deadline_at: row.deadline_at,
+    };
+    rest(
+        context,
+        (MachineKind::Server, row.id.as_uuid()),
+        before,
+        &decision,
+    )
+    .await
 }
 
 async fn perform(
@@ -145,19 +156,17 @@ async fn perform(
     }
 }
 
-async fn rest(
+/// Settles the alert of a machine that rests.
+async fn rest<E, T>(
     context: &Context,
-    row: &ServerRow,
-    decision: &Decision<Event, Step>,
+    (kind, id): (MachineKind, Uuid),
+    before: alerts::Before<'_>,
+    decision: &Decision<E, T>,
 ) -> Result<Hop, TurnError> {
     let subject = AlertSubject {
-        kind: MachineKind::Server,
-        id: row.id.as_uuid(),
+        kind,
+        id,
         resource: None,
-    };
-    let before = alerts::Before {
-        open: row.open_alert.as_deref(),
-        deadline_at: row.deadline_at,
     };
     alerts::settle(context, subject, before, decision.alert).await?;
     Ok(Hop::Rests(Rest {

@@ -1,11 +1,11 @@
 //! The part of a server's turn that is about the participant on it.
 
-use shared::db::fleet::{AlertSubject, ParticipantRow, ServerRow, request_server_end};
+use shared::db::fleet::{ParticipantRow, ServerRow, request_server_end};
 use shared::domain::MachineKind;
 use shared::machine::participant::{Participant, Step};
 use shared::machine::{Act, Machine as _};
 
-use super::{Hop, Look, Rest, facts, record};
+use super::{Hop, Look, facts, record, rest};
 use crate::context::Context;
 use crate::ring::TurnError;
 use crate::steps::{self, Performed, Rendered};
@@ -40,20 +40,17 @@ pub(super) async fn hop(
             return Ok(Hop::Again);
         }
     }
-    let subject = AlertSubject {
-        kind: MachineKind::Participant,
-        id: row.id.as_uuid(),
-        resource: None,
-    };
     let before = alerts::Before {
         open: row.open_alert.as_deref(),
         deadline_at: row.deadline_at,
     };
-    alerts::settle(context, subject, before, decision.alert).await?;
-    Ok(Hop::Rests(Rest {
-        come_back: decision.come_back,
-        done: decision.done,
-    }))
+    rest(
+        context,
+        (MachineKind::Participant, row.id.as_uuid()),
+        before,
+        &decision,
+    )
+    .await
 }
 
 async fn perform(
