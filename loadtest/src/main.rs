@@ -15,8 +15,13 @@ mod ring;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 use report::Report;
 use workers::service::DEFAULT_THREADS;
+
+/// As in the worker, which is measured inside this program.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Measures what the system reaches on this machine.
 #[derive(Debug, Parser)]

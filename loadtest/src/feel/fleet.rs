@@ -167,8 +167,9 @@ impl Fleet {
         // The servers are given a plan that differs in nothing else, so that no spec changes.
         let sql = format!(
             "update plans set cadence_ms = {resources} where name = 'standard';
-            insert into plans select 'standard-servers', dedicated, false, {servers},
-                connection_limit, databases_per_server from plans where name = 'standard'
+            create temporary table of_servers as select * from plans where name = 'standard';
+            update of_servers set name = 'standard-servers', offered = false, cadence_ms = {servers};
+            insert into plans select * from of_servers
                 on conflict (name) do update set cadence_ms = excluded.cadence_ms;
             update servers set plan = 'standard-servers'"
         );
