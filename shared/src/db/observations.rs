@@ -23,7 +23,7 @@ pub async fn record_newest(
     seen: &[(ResourceId, Observation)],
 ) -> Result<(), DbError> {
     let action = "record the newest observations";
-    let columns = Columns::of(action, seen)?;
+    let columns = Columns::of(action, seen);
     sqlx::query!(
         r#"
         -- One row for each resource, in one order: two batches never wait for each other in a ring.
@@ -54,7 +54,7 @@ pub async fn record_newest(
         &columns.resource_ids,
         &columns.observed_at,
         &columns.available,
-        &columns.bodies,
+        columns.bodies.as_slice() as _,
     )
     .execute(executor)
     .await
@@ -72,7 +72,7 @@ pub async fn record_history(
     seen: &[(ResourceId, Observation)],
 ) -> Result<(), DbError> {
     let action = "record observations in the history";
-    let columns = Columns::of(action, seen)?;
+    let columns = Columns::of(action, seen);
     sqlx::query!(
         r#"
         insert into observation_history (resource_id, observed_at, available, body)
@@ -84,7 +84,7 @@ pub async fn record_history(
         &columns.resource_ids,
         &columns.observed_at,
         &columns.available,
-        &columns.bodies,
+        columns.bodies.as_slice() as _,
     )
     .execute(executor)
     .await
@@ -185,23 +185,20 @@ pub async fn drop_partitions(
 }
 
 /// Observations as one array for each column.
-struct Columns {
+struct Columns<'a> {
     resource_ids: Vec<Uuid>,
     observed_at: Vec<DateTime<Utc>>,
     available: Vec<bool>,
-    bodies: Vec<serde_json::Value>,
+    bodies: Vec<Json<&'a Observation>>,
 }
 
-impl Columns {
-    fn of(action: &'static str, seen: &[(ResourceId, Observation)]) -> Result<Self, DbError> {
+impl<'a> Columns<'a> {
+    fn of(action: &'static str, seen: &'a [(ResourceId, Observation)]) -> Self {
         assert!(
             seen.len() <= usize::from(Limit::MOST),
             "{action}: the batch is too large"
         );
-        let bodies = seen
-            .iter()
-            .map(|(_, observation)| serde_json::to_value(observation));
-        Ok(Self {
+        Self {
             resource_ids: seen.iter().map(|(id, _)| id.as_uuid()).collect(),
             observed_at: seen
                 .iter()
@@ -211,13 +208,10 @@ impl Columns {
                 .iter()
                 .map(|(_, observation)| observation.available)
                 .collect(),
-            bodies: bodies
-                .collect::<Result<_, _>>()
-                .map_err(|source| DbError::Malformed {
-                    action,
-                    column: "observations.body",
-                    source: source.into(),
-                })?,
-        })
+            bodies: seen
+                .iter()
+                .map(|(_, observation)| Json(observation))
+                .collect(),
+        }
     }
 }

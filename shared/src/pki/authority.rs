@@ -1,6 +1,7 @@
 //! The authority itself.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,7 +26,7 @@ const AUTHORITY_LIFETIME: TimeDelta = TimeDelta::days(3650);
 /// Issues certificates. Whoever holds this may instruct every server: it lives in the control
 /// plane only, its key encrypted at rest.
 pub struct CertificateAuthority {
-    certificate_pem: String,
+    certificate_pem: Arc<str>,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -42,7 +43,7 @@ impl CertificateAuthority {
         let mut params = params(clock, "Ringmaster", AUTHORITY_LIFETIME);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let certificate_pem = params.self_signed(&key)?.pem();
+        let certificate_pem = params.self_signed(&key)?.pem().into();
         Ok(Self {
             certificate_pem,
             issuer: Issuer::new(params, key),
@@ -60,7 +61,7 @@ impl CertificateAuthority {
             return Err(PkiError::KeyMismatch);
         }
         Ok(Self {
-            certificate_pem: certificate_pem.to_owned(),
+            certificate_pem: certificate_pem.into(),
             issuer: Issuer::from_ca_cert_pem(certificate_pem, key)?,
         })
     }
@@ -68,6 +69,11 @@ impl CertificateAuthority {
     /// Its certificate, which everybody may know, as PEM.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
+    }
+
+    /// The same, to be kept without a copy.
+    pub fn certificate_pem_shared(&self) -> Arc<str> {
+        Arc::clone(&self.certificate_pem)
     }
 
     /// Its private key as PEM.

@@ -81,23 +81,11 @@ impl Agents {
         asked
     }
 
-    /// What the agent said no longer ago than `age`, or asks it now: for what changes slowly.
-    pub async fn ask_at_most_every(
-        &self,
-        age: Duration,
-        agent: AgentAddress,
-        request_id: RequestId,
-    ) -> Asked {
-        let seen = self
-            .seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&agent.server)
-            .cloned();
-        match seen {
-            Some((when, asked)) if when.elapsed() < age => asked,
-            _ => self.ask(agent, request_id).await,
-        }
+    /// What the agent of `server` said no longer ago than `age`: for what changes slowly.
+    pub fn asked_within(&self, server: ServerId, age: Duration) -> Option<Asked> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (when, asked) = seen.get(&server)?;
+        (when.elapsed() < age).then(|| asked.clone())
     }
 
     /// Keeps an answer that came with another call.

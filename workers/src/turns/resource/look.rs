@@ -1,6 +1,5 @@
 //! What one turn has seen of a resource so far.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -98,17 +97,15 @@ fn is_felt(driver: Driver, state: ResourceState) -> bool {
 }
 
 async fn ask(context: &Context, base: &Base, row: &ResourceRow, age: Duration) -> Asked {
+    if let Some(asked) = context.agents.asked_within(base.server, age) {
+        return asked;
+    }
     let address = base
         .agent
         .as_ref()
         .and_then(|agent| Agents::address(base.server, agent));
     match address {
-        Some(address) => {
-            context
-                .agents
-                .ask_at_most_every(age, address, row.request_id)
-                .await
-        }
+        Some(address) => context.agents.ask(address, row.request_id).await,
         None => Asked::Refused,
     }
 }
@@ -124,7 +121,7 @@ fn target(context: &Context, row: &ResourceRow, base: &Base) -> Result<Option<Ta
         host: postgres.host.clone(),
         port: postgres.port,
         server_name: server_name(base.server),
-        ca_pem: Arc::from(context.authority.certificate_pem()),
+        ca_pem: context.authority.certificate_pem_shared(),
         prober_password: context.vault.open(&sealed, &base.prober_password)?,
         database: row.database_name.clone(),
         customer_role: row.role_name.clone(),
