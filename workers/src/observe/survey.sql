@@ -8,11 +8,11 @@ select
     pg_catalog.count(*) filter (where c.relkind = 'r') as table_count,
     coalesce(pg_catalog.sum(
         case
-            when pg_catalog.pg_stat_get_live_tuples(c.oid) = 0
+            when counted.live = 0
                 and pg_catalog.pg_stat_get_tuples_inserted(c.oid) = 0
                 and pg_catalog.pg_stat_get_tuples_deleted(c.oid) = 0
             then greatest(c.reltuples, 0)::pg_catalog.int8
-            else pg_catalog.pg_stat_get_live_tuples(c.oid)
+            else counted.live
         end
     ) filter (where c.relkind = 'r'), 0)::pg_catalog.int8 as rows_estimated,
     coalesce(pg_catalog.sum(pg_catalog.pg_stat_get_numscans(c.oid))
@@ -20,6 +20,11 @@ select
     coalesce(pg_catalog.sum(pg_catalog.pg_stat_get_numscans(c.oid))
         filter (where c.relkind = 'i'), 0)::pg_catalog.int8 as index_scans
 from pg_catalog.pg_class as c
+cross join lateral (
+    select
+        case c.relkind when 'r' then pg_catalog.pg_stat_get_live_tuples(c.oid) end as live
+    offset 0
+) as counted
 where
     c.oid >= 16384
     and c.relkind in ('r', 'i')
