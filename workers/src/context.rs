@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use shared::clock::Clock;
+use shared::db::fleet::ResourceRow;
 use shared::ids::WorkerId;
 use shared::pki::CertificateAuthority;
 use shared::ports::{Endpoint, Provider};
@@ -17,6 +18,7 @@ use shared::secret::Vault;
 use sqlx::PgPool;
 
 use crate::observe::{ObservationWriter, Prober};
+use crate::turns::OnServer;
 use crate::turns::rows::Rows;
 
 pub use agents::{Agents, Asked};
@@ -30,7 +32,9 @@ pub struct Context {
     /// The control database.
     pub pool: PgPool,
     /// Rows of resources, loaded in batches.
-    pub rows: Rows,
+    pub rows: Rows<ResourceRow>,
+    /// Rows of servers and what is on them, loaded in batches.
+    pub servers: Rows<OnServer>,
     /// The queue.
     pub queue: Queue,
     /// Opens and seals stored secrets.

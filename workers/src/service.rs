@@ -116,6 +116,7 @@ pub async fn build(
         .context("set up the client of agents")?;
     Ok(Context {
         rows: Rows::start(pool.clone(), tasks),
+        servers: Rows::start(pool.clone(), tasks),
         pool,
         queue,
         vault,

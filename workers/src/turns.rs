@@ -14,6 +14,7 @@ mod told;
 mod wal_push;
 
 pub(crate) use resource::{Look, since};
+pub(crate) use server::OnServer;
 
 use shared::domain::JobKind;
 use shared::ids::{ResourceId, ServerId, TimelineId};

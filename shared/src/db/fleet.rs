@@ -18,8 +18,8 @@ mod wishes;
 pub use alerts::{AlertSubject, settle_alert};
 pub use census::{Count, census};
 pub use participants::{
-    Instruction, ParticipantRow, acknowledge, move_participant, participant_on, record_instruction,
-    request_restart,
+    Instruction, ParticipantRow, acknowledge, move_participant, participants_on,
+    record_instruction, request_restart,
 };
 pub use placement::{NewPlacement, Placed, place};
 pub use resource_moves::{Along, Finish, move_resource};
@@ -28,7 +28,7 @@ pub use resource_writes::{
 };
 pub use resources::{Base, ResourceRow, load_resources};
 pub use ring::{resources_alive, servers_alive};
-pub use servers::{ServerRow, load_server, move_server, record_contact, request_server_end};
+pub use servers::{ServerRow, load_servers, move_server, record_contact, request_server_end};
 pub use wishes::{DatabaseWish, databases_wanted, resources_waiting_on};
 
 use chrono::{DateTime, Utc};

@@ -1,13 +1,14 @@
 //! Tells an agent what its participant shall be, and records what it holds.
 
 use shared::db::fleet::{
-    Instruction, ParticipantRow, ServerRow, acknowledge as record_acknowledgement,
-    databases_wanted, record_instruction, resources_waiting_on,
+    DatabaseWish, Instruction, ParticipantRow, ServerRow, acknowledge as record_acknowledgement,
+    record_instruction, resources_waiting_on,
 };
 use shared::domain::{JobKind, ResourceState};
 use shared::ids::ParticipantId;
 use shared::ports::Address;
 use shared::queue::Member;
+use shared::secret::VaultError;
 
 use super::Performed;
 use super::render::{Rendered, render};
@@ -15,14 +16,14 @@ use crate::context::{Agents, Asked, Context};
 use crate::ring::TurnError;
 
 /// The spec of the participant as the rows say now, numbered like the newest instruction.
-pub(crate) async fn desired(
+pub(crate) fn desired(
     context: &Context,
     server: &ServerRow,
     row: &ParticipantRow,
-) -> Result<Rendered, TurnError> {
-    let wishes = databases_wanted(&context.pool, row.id).await?;
+    wishes: &[DatabaseWish],
+) -> Result<Rendered, VaultError> {
     let number = (row.generation, row.request_id);
-    Ok(render(server, row, &wishes, &context.vault, number)?)
+    render(server, row, wishes, &context.vault, number)
 }
 
 /// Sends the spec. One that is not yet instructed gets the next generation first, by

@@ -4,21 +4,36 @@ mod facts;
 mod look;
 mod record;
 
-use shared::db::fleet::{AlertSubject, ResourceRow};
+use shared::db::DbError;
+use shared::db::fleet::{AlertSubject, ResourceRow, load_resources};
 use shared::db::jobs::{self, JobKey};
 use shared::domain::MachineKind;
 use shared::ids::ResourceId;
 use shared::machine::resource::{Driver, Event, Resource, Step};
 use shared::machine::{Act, Decision, MAX_HOPS, Machine as _};
 use shared::queue::{Member, Outcome};
+use sqlx::PgConnection;
 
 pub(crate) use facts::since;
 pub(crate) use look::Look;
 
+use super::rows::Loaded;
 use super::{alerts, outcome};
 use crate::context::Context;
 use crate::ring::{Turn, TurnError};
 use crate::steps::{self, Performed};
+
+impl Loaded for ResourceRow {
+    type Id = ResourceId;
+
+    fn id(&self) -> ResourceId {
+        self.id
+    }
+
+    async fn load(connection: &mut PgConnection, ids: &[ResourceId]) -> Result<Vec<Self>, DbError> {
+        load_resources(connection, ids).await
+    }
+}
 
 /// Turns resource `id` once: decides and acts until its machine rests.
 pub(super) async fn turn(

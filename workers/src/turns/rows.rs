@@ -1,22 +1,22 @@
-//! Rows of resources, loaded together: turns that begin within the same moment share one query.
+//! Rows, loaded together: turns that begin within the same moment share one query.
 //!
 //! The loader keeps a connection for as long as it works: to borrow one for each query would cost
 //! a second round trip, because the pool proves each one that is given back.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
 use shared::db::DbError;
-use shared::db::fleet::{ResourceRow, load_resources};
-use shared::ids::ResourceId;
 use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres};
+use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-/// Most rows of one query.
+/// Most ids of one query.
 const BATCH: usize = 256;
 
 /// Requests that may wait before senders do.
@@ -26,22 +26,40 @@ const BACKLOG: usize = 4096;
 /// ends only what would hang: a connection whose other end is gone.
 const PATIENCE: Duration = Duration::from_secs(12);
 
-/// What the loader tells whoever asked: the row, null if there is none.
-type Answer = Result<Option<ResourceRow>, Arc<DbError>>;
+/// What is loaded together.
+pub trait Loaded: Sized + Send + Sync + 'static {
+    /// What names one.
+    type Id: Copy + Ord + Hash + fmt::Display + Send + Sync + 'static;
 
-struct Request {
-    id: ResourceId,
-    answer: oneshot::Sender<Answer>,
+    /// The name of this one.
+    fn id(&self) -> Self::Id;
+
+    /// Those of `ids` that there are.
+    ///
+    /// # Errors
+    /// [`DbError`] if the control database does not answer.
+    fn load(
+        connection: &mut PgConnection,
+        ids: &[Self::Id],
+    ) -> impl Future<Output = Result<Vec<Self>, DbError>> + Send;
+}
+
+/// What the loader tells whoever asked: the row, null if there is none.
+type Answer<R> = Result<Option<Arc<R>>, Arc<DbError>>;
+
+struct Request<R: Loaded> {
+    id: R::Id,
+    answer: oneshot::Sender<Answer<R>>,
 }
 
 /// A row could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum RowsError {
     /// The control database failed.
-    #[error("failed to load resource {id}")]
+    #[error("failed to load {id}")]
     Load {
-        /// Which resource.
-        id: ResourceId,
+        /// Which row.
+        id: String,
         /// Why; shared with the other turns of the batch.
         #[source]
         source: Arc<DbError>,
@@ -51,11 +69,17 @@ pub enum RowsError {
     Stopped,
 }
 
-/// Loads rows of resources.
-#[derive(Debug, Clone)]
-pub struct Rows(mpsc::Sender<Request>);
+/// Loads rows.
+#[derive(Debug)]
+pub struct Rows<R: Loaded>(mpsc::Sender<Request<R>>);
 
-impl Rows {
+impl<R: Loaded> Clone for Rows<R> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<R: Loaded> Rows<R> {
     /// A loader on `pool` that runs on `tasks` until all its clones are dropped.
     pub fn start(pool: PgPool, tasks: &TaskTracker) -> Self {
         let (sender, receiver) = mpsc::channel(BACKLOG);
@@ -64,7 +88,10 @@ impl Rows {
     }
 
     /// The row as it is now; null if there is none.
-    pub async fn load(&self, id: ResourceId) -> Result<Option<ResourceRow>, RowsError> {
+    ///
+    /// # Errors
+    /// [`RowsError`] if the control database does not answer, or when the worker stops.
+    pub async fn load(&self, id: R::Id) -> Result<Option<Arc<R>>, RowsError> {
         let (answer, answered) = oneshot::channel();
         self.0
             .send(Request { id, answer })
@@ -73,12 +100,15 @@ impl Rows {
         answered
             .await
             .map_err(|_| RowsError::Stopped)?
-            .map_err(|source| RowsError::Load { id, source })
+            .map_err(|source| RowsError::Load {
+                id: id.to_string(),
+                source,
+            })
     }
 }
 
 /// While one query runs, the next batch gathers.
-async fn serve(pool: PgPool, mut requests: mpsc::Receiver<Request>) {
+async fn serve<R: Loaded>(pool: PgPool, mut requests: mpsc::Receiver<Request<R>>) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut kept = None;
     while requests.recv_many(&mut batch, BATCH).await > 0 {
@@ -94,7 +124,7 @@ async fn serve(pool: PgPool, mut requests: mpsc::Receiver<Request>) {
 }
 
 /// Takes what waits by now, without waiting for more.
-fn gather(requests: &mut mpsc::Receiver<Request>, batch: &mut Vec<Request>) {
+fn gather<R: Loaded>(requests: &mut mpsc::Receiver<Request<R>>, batch: &mut Vec<Request<R>>) {
     while batch.len() < BATCH
         && let Ok(request) = requests.try_recv()
     {
@@ -104,28 +134,28 @@ fn gather(requests: &mut mpsc::Receiver<Request>, batch: &mut Vec<Request>) {
 
 /// Loads over the kept connection. One that failed is closed, and another is tried at once: the
 /// control database may have been restarted since the last batch.
-async fn load(
+async fn load<R: Loaded>(
     pool: &PgPool,
     kept: &mut Option<PoolConnection<Postgres>>,
-    ids: &[ResourceId],
-) -> Result<Vec<ResourceRow>, DbError> {
+    ids: &[R::Id],
+) -> Result<Vec<R>, DbError> {
     if let Some(connection) = kept.take()
         && let Ok(rows) = load_over(connection, kept, ids).await
     {
         return Ok(rows);
     }
     let acquired = pool.acquire().await;
-    let connection = acquired.map_err(DbError::during("load resources"))?;
+    let connection = acquired.map_err(DbError::during("load rows"))?;
     load_over(connection, kept, ids).await
 }
 
 /// Loads over `connection`, which is kept if that succeeds.
-async fn load_over(
+async fn load_over<R: Loaded>(
     mut connection: PoolConnection<Postgres>,
     kept: &mut Option<PoolConnection<Postgres>>,
-    ids: &[ResourceId],
-) -> Result<Vec<ResourceRow>, DbError> {
-    let loaded = timeout(PATIENCE, load_resources(&mut *connection, ids)).await;
+    ids: &[R::Id],
+) -> Result<Vec<R>, DbError> {
+    let loaded = timeout(PATIENCE, R::load(&mut connection, ids)).await;
     match loaded {
         Ok(Ok(rows)) => {
             *kept = Some(connection);
@@ -138,15 +168,18 @@ async fn load_over(
         Err(_elapsed) => {
             drop(connection.detach());
             let late = sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-            Err(DbError::during("load resources")(late))
+            Err(DbError::during("load rows")(late))
         }
     }
 }
 
-fn answer(batch: impl Iterator<Item = Request>, loaded: Result<Vec<ResourceRow>, Arc<DbError>>) {
+fn answer<R: Loaded>(
+    batch: impl Iterator<Item = Request<R>>,
+    loaded: Result<Vec<R>, Arc<DbError>>,
+) {
     let rows = loaded.map(|rows| {
         rows.into_iter()
-            .map(|row| (row.id, row))
+            .map(|row| (row.id(), Arc::new(row)))
             .collect::<HashMap<_, _>>()
     });
     for request in batch {

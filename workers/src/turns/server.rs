@@ -2,14 +2,13 @@
 
 mod facts;
 mod look;
+mod on_server;
 mod participant;
 mod record;
 
 use std::time::Duration;
 
-use shared::db::fleet::{
-    AlertSubject, ParticipantRow, Recorded, ServerRow, load_server, participant_on,
-};
+use shared::db::fleet::{AlertSubject, ParticipantRow, Recorded, ServerRow};
 use shared::domain::MachineKind;
 use shared::ids::ServerId;
 use shared::machine::server::{Server, Step};
@@ -18,6 +17,7 @@ use shared::queue::Outcome;
 use uuid::Uuid;
 
 use look::Look;
+pub(crate) use on_server::OnServer;
 
 use super::{alerts, outcome};
 use crate::context::Context;
@@ -73,18 +73,22 @@ pub(super) async fn turn(
     id: ServerId,
 ) -> Result<Outcome, TurnError> {
     for _ in 0..MAX_HOPS {
-        let Some(row) = load_server(&context.pool, id).await? else {
+        let Some(on) = context.servers.load(id).await? else {
             return Ok(Outcome::Done);
         };
-        let participant = participant_on(&context.pool, id).await?;
-        let look = Look::at(context, &row, participant.as_ref()).await;
+        let OnServer {
+            server: row,
+            participant,
+            wishes,
+        } = on.as_ref();
+        let look = Look::at(context, row, participant.as_ref()).await;
         if !turn.still_mine() {
             return Ok(outcome::overtaken());
         }
-        let mut hop = server_hop(context, &row, participant.as_ref(), &look).await?;
+        let mut hop = server_hop(context, row, participant.as_ref(), &look).await?;
         if let (Hop::Rests(rest), Some(participant)) = (&hop, &participant) {
             let rest = *rest;
-            hop = match participant::hop(context, &row, participant, &look).await? {
+            hop = match participant::hop(context, row, (participant, wishes), &look).await? {
                 Hop::Rests(other) => Hop::Rests(rest.and(other)),
                 moved => moved,
             };

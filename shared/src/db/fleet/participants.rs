@@ -47,14 +47,15 @@ pub struct ParticipantRow {
     pub version: i64,
 }
 
-/// The newest participant on server `id`; null if it never had one.
-pub async fn participant_on(
+/// The newest participant on each of `servers`; a server that never had one is left out.
+pub async fn participants_on(
     ex: impl PgExecutor<'_>,
-    server: ServerId,
-) -> Result<Option<ParticipantRow>, DbError> {
-    let row = sqlx::query!(
+    servers: &[ServerId],
+) -> Result<Vec<ParticipantRow>, DbError> {
+    let servers: Vec<_> = servers.iter().map(|id| id.as_uuid()).collect();
+    let rows = sqlx::query!(
         r#"
-        select
+        select distinct on (server_id)
             id as "id: ParticipantId",
             server_id as "server_id: ServerId",
             state as "state: ParticipantState",
@@ -77,16 +78,15 @@ pub async fn participant_on(
             request_id as "request_id: RequestId",
             version
         from participants
-        where server_id = $1
-        order by (state <> 'removed') desc, id desc
-        limit 1
+        where server_id = any($1)
+        order by server_id, (state <> 'removed') desc, id desc
         "#,
-        server.as_uuid(),
+        &servers,
     )
-    .fetch_optional(ex)
+    .fetch_all(ex)
     .await
-    .map_err(DbError::during("load the participant of a server"))?;
-    Ok(row.map(|row| ParticipantRow {
+    .map_err(DbError::during("load the participants of servers"))?;
+    let rows = rows.into_iter().map(|row| ParticipantRow {
         id: row.id,
         server_id: row.server_id,
         state: row.state,
@@ -104,7 +104,8 @@ pub async fn participant_on(
         open_alert: row.open_alert,
         request_id: row.request_id,
         version: row.version,
-    }))
+    });
+    Ok(rows.collect())
 }
 
 /// Records a step of the participant machine, and the agent's count of crashes with it.

@@ -48,12 +48,13 @@ pub struct ServerRow {
     pub version: i64,
 }
 
-/// The machine `id`; null if there never was one.
-pub async fn load_server(
+/// The machines `ids`, in no particular order; those that never were are left out.
+pub async fn load_servers(
     ex: impl PgExecutor<'_>,
-    id: ServerId,
-) -> Result<Option<ServerRow>, DbError> {
-    let row = sqlx::query!(
+    ids: &[ServerId],
+) -> Result<Vec<ServerRow>, DbError> {
+    let ids: Vec<_> = ids.iter().map(|id| id.as_uuid()).collect();
+    let rows = sqlx::query!(
         r#"
         select
             servers.id as "id: ServerId",
@@ -79,14 +80,14 @@ pub async fn load_server(
             version
         from servers
         join plans on plans.name = servers.plan
-        where servers.id = $1
+        where servers.id = any($1)
         "#,
-        id.as_uuid(),
+        &ids,
     )
-    .fetch_optional(ex)
+    .fetch_all(ex)
     .await
-    .map_err(DbError::during("load a server"))?;
-    Ok(row.map(|row| ServerRow {
+    .map_err(DbError::during("load servers"))?;
+    let rows = rows.into_iter().map(|row| ServerRow {
         id: row.id,
         provider: row.provider,
         dedicated: row.dedicated,
@@ -104,7 +105,8 @@ pub async fn load_server(
         open_alert: row.open_alert,
         request_id: row.request_id,
         version: row.version,
-    }))
+    });
+    Ok(rows.collect())
 }
 
 /// Records a step of the server machine.

@@ -9,6 +9,8 @@ use crate::ids::{ParticipantId, ResourceId};
 /// What a participant's spec must say about one attached resource.
 #[derive(Debug, Clone)]
 pub struct DatabaseWish {
+    /// The participant.
+    pub participant: ParticipantId,
     /// The resource.
     pub resource: ResourceId,
     /// Its database.
@@ -25,16 +27,18 @@ pub struct DatabaseWish {
     pub covered: bool,
 }
 
-/// What the spec of `participant` must say about every attached resource, ordered by id so that
+/// What the specs of `participants` must say about every attached resource, ordered by id so that
 /// the same rows always make the same spec.
 pub async fn databases_wanted(
     ex: impl PgExecutor<'_>,
-    participant: ParticipantId,
+    participants: &[ParticipantId],
 ) -> Result<Vec<DatabaseWish>, DbError> {
+    let participants: Vec<_> = participants.iter().map(|id| id.as_uuid()).collect();
     sqlx::query_as!(
         DatabaseWish,
         r#"
         select
+            resources.participant_id as "participant!: ParticipantId",
             resources.id as "resource: ResourceId",
             resources.database_name,
             resources.role_name,
@@ -45,15 +49,15 @@ pub async fn databases_wanted(
         from resources
         join plans on plans.name = resources.plan
         where
-            resources.participant_id = $1
+            resources.participant_id = any($1)
             and (resources.verifier is not null or resources.state = 'deprovisioning')
         order by resources.id
         "#,
-        participant.as_uuid(),
+        &participants,
     )
     .fetch_all(ex)
     .await
-    .map_err(DbError::during("load the databases of a participant"))
+    .map_err(DbError::during("load the databases of participants"))
 }
 
 /// Attached resources that wait for their participant, and the job that waits: those on their way

@@ -1,6 +1,6 @@
 //! The part of a server's turn that is about the participant on it.
 
-use shared::db::fleet::{ParticipantRow, ServerRow, request_server_end};
+use shared::db::fleet::{DatabaseWish, ParticipantRow, ServerRow, request_server_end};
 use shared::domain::MachineKind;
 use shared::machine::participant::{Participant, Step};
 use shared::machine::{Act, Machine as _};
@@ -15,10 +15,10 @@ use crate::turns::alerts;
 pub(super) async fn hop(
     context: &Context,
     server: &ServerRow,
-    row: &ParticipantRow,
+    (row, wishes): (&ParticipantRow, &[DatabaseWish]),
     look: &Look,
 ) -> Result<Hop, TurnError> {
-    let desired = steps::desired(context, server, row).await?;
+    let desired = steps::desired(context, server, row, wishes)?;
     let current = desired.is_instructed(row);
     let facts = facts::of_participant(context, server, row, look, current);
     let decision = Participant::decide(&facts);
