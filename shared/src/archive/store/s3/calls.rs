@@ -10,9 +10,10 @@ use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 
-use super::super::verdict::{Verdict, judge};
+use super::super::verdict::judge;
 use super::super::{Listed, Put, StoreError};
 use super::{Encryption, S3Store};
+use crate::archive::verdict::Verdict;
 
 impl S3Store {
     pub(super) async fn read(
