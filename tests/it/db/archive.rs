@@ -96,6 +96,7 @@ impl Fixture {
         let progress = Progress {
             to: Position {
                 watermark: at(watermark),
+                tail: epoch.tail,
                 compacted: epoch.compacted,
             },
             flush: at(flush),
@@ -201,6 +202,7 @@ async fn a_push_that_found_nothing_new_is_not_news() {
     let progress = |epoch: &Epoch, watermark, flush| Progress {
         to: Position {
             watermark: at(watermark),
+            tail: epoch.tail,
             compacted: epoch.compacted,
         },
         flush: at(flush),
@@ -213,6 +215,39 @@ async fn a_push_that_found_nothing_new_is_not_news() {
     let waits = fixture.epoch().await;
     assert!(!progress(&waits, 0, 9).is_news_for(&waits));
     assert!(progress(&waits, 5, 9).is_news_for(&waits));
+}
+
+#[tokio::test]
+async fn the_last_object_is_recorded_with_the_watermark_and_forgotten_behind_a_gap() {
+    let fixture = Fixture::pushed().await;
+    let push = async |tail: u64, watermark: u64| {
+        let epoch = fixture.epoch().await;
+        let progress = Progress {
+            to: Position {
+                watermark: at(watermark),
+                tail: Some(at(tail)),
+                compacted: epoch.compacted,
+            },
+            flush: at(watermark),
+        };
+        let done = advance(fixture.pool(), &epoch, &progress, later(1)).await;
+        assert_eq!(done.unwrap(), Recorded::Yes);
+        fixture.epoch().await
+    };
+    assert_eq!(
+        fixture.epoch().await.tail,
+        None,
+        "nothing is before the start"
+    );
+    assert_eq!(push(0, 100).await.tail, Some(at(0)));
+    let epoch = push(100, 300).await;
+    assert_eq!(epoch.tail, Some(at(100)));
+    let row = load_push(fixture.pool(), fixture.timeline).await.unwrap();
+    assert_eq!(row.unwrap().epoch, Some(epoch.clone()));
+    let to = at(u64::from(SEGMENT));
+    let gap = record_gap(fixture.pool(), &epoch, to, later(2)).await;
+    assert_eq!(gap.unwrap(), Recorded::Yes);
+    assert_eq!(fixture.epoch().await.tail, None);
 }
 
 #[tokio::test]

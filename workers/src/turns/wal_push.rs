@@ -9,6 +9,7 @@ mod begin;
 mod compaction;
 mod error;
 mod push;
+mod seam;
 mod settle;
 mod told;
 

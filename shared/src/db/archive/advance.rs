@@ -12,6 +12,8 @@ use crate::units::Lsn;
 pub struct Position {
     /// Everything up to here is durable.
     pub watermark: Lsn,
+    /// Where the object begins that ends at the watermark; null if none is known to.
+    pub tail: Option<Lsn>,
     /// Segments below here are one object each, or will never be.
     pub compacted: Lsn,
 }
@@ -47,6 +49,7 @@ impl Epoch {
     pub fn position(&self) -> Position {
         Position {
             watermark: self.watermark,
+            tail: self.tail,
             compacted: self.compacted,
         }
     }
@@ -68,6 +71,7 @@ pub async fn advance(
         set
             watermark_lsn = $5,
             watermark_at = case when $5 > watermark_lsn then $8 else watermark_at end,
+            tail_lsn = $9,
             compacted_lsn = $6,
             flush_lsn = $7,
             behind_lsn = case
@@ -97,6 +101,7 @@ pub async fn advance(
         stored(progress.to.compacted),
         stored(progress.flush),
         now,
+        progress.to.tail.map(stored),
     )
     .execute(ex)
     .await
@@ -119,6 +124,7 @@ pub async fn record_gap(
             set
                 watermark_lsn = $4,
                 watermark_at = $5,
+                tail_lsn = null,
                 compacted_lsn = $4,
                 behind_lsn = case when behind_lsn > $4 then behind_lsn end,
                 behind_since = case when behind_lsn > $4 then behind_since end

@@ -18,6 +18,9 @@ pub struct Epoch {
     pub watermark: Lsn,
     /// Moment the watermark last moved.
     pub watermark_at: DateTime<Utc>,
+    /// Where the object begins that ends at the watermark; null if nothing is before the watermark,
+    /// as at the start and behind a gap.
+    pub tail: Option<Lsn>,
     /// Segments below here are one object each, or will never be.
     pub compacted: Lsn,
     /// How far the leader had flushed when WAL was last recorded.
@@ -42,6 +45,7 @@ pub(super) struct Row {
     pub(super) cut_lsn: Option<i64>,
     pub(super) watermark_lsn: i64,
     pub(super) watermark_at: DateTime<Utc>,
+    pub(super) tail_lsn: Option<i64>,
     pub(super) compacted_lsn: i64,
     pub(super) flush_lsn: i64,
     pub(super) behind_lsn: Option<i64>,
@@ -81,6 +85,7 @@ impl TryFrom<Row> for Epoch {
             },
             watermark: lsn(row.watermark_lsn),
             watermark_at: row.watermark_at,
+            tail: row.tail_lsn.map(lsn),
             compacted: lsn(row.compacted_lsn),
             flush: lsn(row.flush_lsn),
             behind: row
@@ -108,7 +113,7 @@ pub async fn current_epoch(
             number,
             participant_id as "participant: ParticipantId",
             generation, tli, system_identifier, segment_bytes, start_lsn, parent_number, cut_lsn,
-            watermark_lsn, watermark_at, compacted_lsn, flush_lsn, behind_lsn, behind_since,
+            watermark_lsn, watermark_at, tail_lsn, compacted_lsn, flush_lsn, behind_lsn, behind_since,
             sealed_at, created_at
         from epochs
         where timeline_id = $1

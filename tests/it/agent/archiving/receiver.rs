@@ -90,6 +90,11 @@ impl Receiver {
         Ok(objects)
     }
 
+    /// Takes an object away, as if by somebody else.
+    pub(crate) async fn remove(&self, key: &str) -> anyhow::Result<()> {
+        Ok(self.store.delete(&[key.to_owned()]).await?)
+    }
+
     /// Puts an object there, in place of what was there, as if by somebody else.
     pub(crate) async fn insert(&self, key: &str, object: impl Into<Bytes>) -> anyhow::Result<()> {
         self.store.delete(&[key.to_owned()]).await?;

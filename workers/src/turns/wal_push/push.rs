@@ -10,7 +10,7 @@ use shared::archive::store::StoreError;
 use shared::db::archive::{Epoch, Position, Progress};
 use shared::units::Lsn;
 
-use super::{Came, Slice, told};
+use super::{Came, Slice, seam, told};
 use crate::ring::TurnError;
 
 /// Milliseconds after which the agent must answer. Shorter than a lease, which therefore is seldom
@@ -82,6 +82,7 @@ impl Slice<'_> {
             timeline: record.timeline,
             system_identifier: record.system_identifier,
             run,
+            seam: self.seam(epoch).await?,
             chunks: self
                 .archive
                 .places(chunks, |at| prefix.chunk(run, at))
@@ -90,7 +91,7 @@ impl Slice<'_> {
                 .archive
                 .places(segments, |at| prefix.segment(run, at))
                 .await?,
-            safe_lsn: epoch.compacted,
+            safe_lsn: seam::safe(epoch),
             answer_within_ms: ANSWER_WITHIN_MS,
         })
     }
@@ -154,6 +155,7 @@ fn found(
         progress: Progress {
             to: Position {
                 watermark: advanced.watermark,
+                tail: advanced.last.or(epoch.tail),
                 compacted: compacted_after(epoch.compacted, compaction, &answer.segments),
             },
             flush: answer.flush_lsn,
