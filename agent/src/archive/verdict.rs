@@ -64,6 +64,17 @@ pub(super) fn judge_get(status: StatusCode, body: Vec<u8>, is_whole: bool) -> Re
     }
 }
 
+/// Judges the answer to a look: whether an object is there. It has no body; what is there has a tag.
+pub(super) fn judge_head(status: StatusCode, is_tagged: bool) -> Result<bool, Failure> {
+    match status {
+        StatusCode::OK if is_tagged => Ok(true),
+        _ => match verdict(status, b"") {
+            Verdict::Absent => Ok(false),
+            verdict => Err(failure(verdict, status, b"")),
+        },
+    }
+}
+
 fn verdict(status: StatusCode, body: &[u8]) -> Verdict {
     of_answer(status.as_u16(), error_code(body).as_deref())
 }
@@ -154,6 +165,17 @@ mod tests {
             b"<Code>RequestTimeout</Code>",
             Err(again("400 Bad Request: RequestTimeout")),
         );
+    }
+
+    #[test]
+    fn only_a_plain_answer_says_whether_an_object_is_there() {
+        assert_eq!(judge_head(StatusCode::OK, true), Ok(true));
+        assert_eq!(judge_head(StatusCode::OK, false), Err(again("200 OK")));
+        assert_eq!(judge_head(StatusCode::NOT_FOUND, false), Ok(false));
+        let refused = judge_head(StatusCode::FORBIDDEN, false);
+        assert_eq!(refused, Err(last("403 Forbidden")));
+        let slow = judge_head(StatusCode::SERVICE_UNAVAILABLE, true);
+        assert_eq!(slow, Err(again("503 Service Unavailable")));
     }
 
     #[test]

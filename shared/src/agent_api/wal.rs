@@ -33,6 +33,10 @@ pub struct Signed {
     pub url: Secret,
     /// Headers that were signed and must be sent.
     pub headers: BTreeMap<String, String>,
+    /// Of a write to a store that ignores conditions: a `HEAD` of the same object, to be made first.
+    /// Whoever finds it there must not write. Null if the store sees to that itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look_first: Option<Box<Self>>,
 }
 
 /// `POST /v1/wal/push`.

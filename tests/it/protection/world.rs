@@ -8,11 +8,12 @@ use shared::archive::chain::Walk;
 use shared::archive::frame::{self, Metadata, PEEK_BYTES};
 use shared::archive::store::ObjectStore as _;
 use shared::db::archive::{Epoch, current_epoch};
-use shared::domain::{JobKind, ResourceState};
+use shared::domain::{ArchiveAlert, JobKind, ResourceState};
 use shared::ids::{ResourceId, TimelineId};
 use shared::queue::Member;
 use shared::units::Lsn;
 use sqlx::PgConnection;
+use sqlx::types::Uuid;
 use tests::object_server::{BUCKET, ObjectServer};
 use tests::world::{PATIENCE, World};
 use tokio::time::{Instant, sleep};
@@ -113,6 +114,29 @@ impl Protected {
             if begun.elapsed() > PATIENCE {
                 let story = self.world.story(self.id).await?;
                 bail!("the epoch is not {what}: {epoch:#?}\n{story}");
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until `alert` is open or not, about the timeline or the archive as a whole.
+    pub(super) async fn until_alert(&self, alert: ArchiveAlert, open: bool) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        loop {
+            let query = "select count(*) from alerts
+                         where name = $1 and subject_id in ($2, $3) and cleared_at is null";
+            let count: i64 = sqlx::query_scalar(query)
+                .bind(alert.as_str())
+                .bind(self.timeline)
+                .bind(Uuid::nil())
+                .fetch_one(&self.world.database.pool)
+                .await?;
+            if (count == 1) == open {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                let story = self.world.story(self.id).await?;
+                bail!("{alert} is open: {}\n{story}", !open);
             }
             sleep(LOOK).await;
         }

@@ -14,6 +14,7 @@ fn signed() -> Signed {
     Signed {
         url: Secret::new("http://archive"),
         headers: BTreeMap::new(),
+        look_first: None,
     }
 }
 

@@ -50,7 +50,8 @@ impl S3Store {
     pub(super) async fn is_there(&self, key: &str) -> Result<bool, StoreError> {
         let call = self.client.head_object().bucket(&self.bucket);
         match call.key(self.full(key)).send().await {
-            Ok(_) => Ok(true),
+            Ok(output) if output.e_tag().is_some() => Ok(true),
+            Ok(_) => Err(transient("look for", key, "the answer has no ETag")),
             Err(error) => match judge(&error).0 {
                 Verdict::Absent => Ok(false),
                 Verdict::AlreadyThere
