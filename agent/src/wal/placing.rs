@@ -136,7 +136,12 @@ impl Placing<'_> {
         }
         let end = place.end.min(self.flush_lsn);
         loop {
-            let (object, reserved) = self.make(place.start..end).await?;
+            let (object, reserved) = match self.make(place.start..end).await {
+                Err(End::Placed(Placed::Missing)) if want == Want::AllOfIt => {
+                    return self.without_wal(place, attempts).await;
+                }
+                made => made?,
+            };
             let object_bytes = u64::try_from(object.len()).unwrap_or(u64::MAX);
             match self.put(place, object, attempts).await? {
                 Put::Stored => return Ok(Placed::Stored { end, object_bytes }),
@@ -148,6 +153,22 @@ impl Placing<'_> {
             }
             let gone = "the object that was there is gone".to_owned();
             retry(attempts, Failure::Again(gone)).await?;
+        }
+    }
+
+    /// A segment whose WAL is gone here is left in its chunks, unless something is in its place:
+    /// readers would take that, and nobody can say any more that it is the same.
+    async fn without_wal(&self, place: &Place, attempts: &mut Attempts) -> Result<Placed, End> {
+        loop {
+            let got = self.archive.get(&place.get, 0, attempts.patience());
+            match got.await {
+                Ok(Got::Nothing) => return Ok(Placed::Missing),
+                Ok(Got::Object(_) | Got::TooLarge) => {
+                    let detail = "the WAL to compare an object with is gone".to_owned();
+                    return Ok(Placed::Conflict { detail });
+                }
+                Err(failure) => retry(attempts, failure).await?,
+            }
         }
     }
 

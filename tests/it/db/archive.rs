@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::archive::epoch::EpochRecord;
 use shared::db::archive::{
-    self, Epoch, Position, Progress, advance, begin_epoch, current_epoch, lagging, load_push,
-    note_who_is_behind, protection_of, record_gap, seal_epoch,
+    self, Epoch, Position, Progress, Retry, advance, begin_epoch, current_epoch, lagging,
+    load_push, note_who_is_behind, protection_of, record_gap, seal_epoch,
 };
 use shared::db::fleet::Recorded;
 use shared::domain::ParticipantState;
@@ -99,6 +99,7 @@ impl Fixture {
                 tail: epoch.tail,
                 compacted: epoch.compacted,
             },
+            retry: epoch.retry,
             flush: at(flush),
         };
         advance(self.pool(), epoch, &progress, later(seconds))
@@ -205,6 +206,7 @@ async fn a_push_that_found_nothing_new_is_not_news() {
             tail: epoch.tail,
             compacted: epoch.compacted,
         },
+        retry: epoch.retry,
         flush: at(flush),
     };
     let idle = fixture.epoch().await;
@@ -228,6 +230,7 @@ async fn the_last_object_is_recorded_with_the_watermark_and_forgotten_behind_a_g
                 tail: Some(at(tail)),
                 compacted: epoch.compacted,
             },
+            retry: epoch.retry,
             flush: at(watermark),
         };
         let done = advance(fixture.pool(), &epoch, &progress, later(1)).await;
@@ -248,6 +251,35 @@ async fn the_last_object_is_recorded_with_the_watermark_and_forgotten_behind_a_g
     let gap = record_gap(fixture.pool(), &epoch, to, later(2)).await;
     assert_eq!(gap.unwrap(), Recorded::Yes);
     assert_eq!(fixture.epoch().await.tail, None);
+}
+
+#[tokio::test]
+async fn a_segment_that_failed_is_remembered_until_one_is_put_together() {
+    let fixture = Fixture::pushed().await;
+    let push = async |retry: Option<Retry>| {
+        let epoch = fixture.epoch().await;
+        let progress = Progress {
+            to: epoch.position(),
+            retry,
+            flush: epoch.flush,
+        };
+        assert_eq!(progress.is_news_for(&epoch), retry != epoch.retry);
+        let done = advance(fixture.pool(), &epoch, &progress, later(1)).await;
+        assert_eq!(done.unwrap(), Recorded::Yes);
+        let epoch = fixture.epoch().await;
+        let row = load_push(fixture.pool(), fixture.timeline).await.unwrap();
+        assert_eq!(row.unwrap().epoch, Some(epoch.clone()));
+        epoch.retry
+    };
+    assert_eq!(fixture.epoch().await.retry, None);
+    for failures in 1..3 {
+        let retry = Some(Retry {
+            failures,
+            at: later(60),
+        });
+        assert_eq!(push(retry).await, retry);
+    }
+    assert_eq!(push(None).await, None);
 }
 
 #[tokio::test]

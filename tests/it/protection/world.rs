@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use shared::agent_api::ARCHIVE_SLOT;
 use shared::archive::chain::Walk;
 use shared::archive::frame::{self, Metadata, PEEK_BYTES};
 use shared::archive::store::ObjectStore as _;
@@ -263,6 +264,16 @@ pub(super) async fn flushed(customer: &mut PgConnection) -> anyhow::Result<Lsn> 
         .fetch_one(customer)
         .await?;
     Ok(text.parse()?)
+}
+
+/// Oldest WAL that the slot of the archive holds.
+pub(super) async fn slot_restart(customer: &mut PgConnection) -> anyhow::Result<Option<Lsn>> {
+    let query = "select restart_lsn::text from pg_replication_slots where slot_name = $1";
+    let text: Option<String> = sqlx::query_scalar(query)
+        .bind(ARCHIVE_SLOT)
+        .fetch_one(customer)
+        .await?;
+    Ok(text.map(|text| text.parse()).transpose()?)
 }
 
 /// Writes about so many megabytes of WAL that do not compress.

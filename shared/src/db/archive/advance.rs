@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use super::{Epoch, stored};
+use super::{Epoch, Retry, stored};
 use crate::db::{DbError, fleet::Recorded};
 use crate::units::Lsn;
 
@@ -23,6 +23,8 @@ pub struct Position {
 pub struct Progress {
     /// How much the archive has now.
     pub to: Position,
+    /// When the next segment is tried again that could not be put together; null if none failed.
+    pub retry: Option<Retry>,
     /// How far the leader had flushed when the push began.
     pub flush: Lsn,
 }
@@ -35,7 +37,7 @@ impl Progress {
 
     /// Whether anything is different from what is stored: an idle database makes no write.
     pub fn is_news_for(&self, epoch: &Epoch) -> bool {
-        let moved = self.to != epoch.position();
+        let moved = self.to != epoch.position() || self.retry != epoch.retry;
         let known = epoch
             .behind
             .is_some_and(|behind| behind.lsn > self.to.watermark);
@@ -73,6 +75,8 @@ pub async fn advance(
             watermark_at = case when $5 > watermark_lsn then $8 else watermark_at end,
             tail_lsn = $9,
             compacted_lsn = $6,
+            compaction_failures = $10,
+            compaction_retry_at = $11,
             flush_lsn = $7,
             behind_lsn = case
                 when $5 >= $7 then null
@@ -102,6 +106,10 @@ pub async fn advance(
         stored(progress.flush),
         now,
         progress.to.tail.map(stored),
+        progress.retry.map_or(0, |retry| {
+            i32::try_from(retry.failures).unwrap_or(i32::MAX)
+        }),
+        progress.retry.map(|retry| retry.at),
     )
     .execute(ex)
     .await
@@ -126,6 +134,8 @@ pub async fn record_gap(
                 watermark_at = $5,
                 tail_lsn = null,
                 compacted_lsn = $4,
+                compaction_failures = 0,
+                compaction_retry_at = null,
                 behind_lsn = case when behind_lsn > $4 then behind_lsn end,
                 behind_since = case when behind_lsn > $4 then behind_since end
             where

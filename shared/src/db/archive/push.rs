@@ -66,8 +66,7 @@ pub async fn load_push(
             participants.state as "leader_state?: ParticipantState",
             participants.generation as "leader_generation?",
             servers.id as "server?: ServerId",
-            servers.host,
-            servers.agent_port,
+            servers.host, servers.agent_port,
             plans.wal_push_interval_ms as "interval_ms?",
             (
                 select resources.id
@@ -82,16 +81,15 @@ pub async fn load_push(
             epochs.system_identifier as "system_identifier?",
             epochs.segment_bytes as "segment_bytes?",
             epochs.start_lsn as "start_lsn?",
-            epochs.parent_number,
-            epochs.cut_lsn,
+            epochs.parent_number, epochs.cut_lsn,
             epochs.watermark_lsn as "watermark_lsn?",
             epochs.watermark_at as "watermark_at?",
             epochs.tail_lsn,
             epochs.compacted_lsn as "compacted_lsn?",
+            epochs.compaction_failures as "compaction_failures?",
+            epochs.compaction_retry_at,
             epochs.flush_lsn as "flush_lsn?",
-            epochs.behind_lsn,
-            epochs.behind_since,
-            epochs.sealed_at,
+            epochs.behind_lsn, epochs.behind_since, epochs.sealed_at,
             epochs.created_at as "epoch_created_at?"
         from jobs
         left join participants
@@ -144,6 +142,8 @@ struct Joined {
     watermark_at: Option<DateTime<Utc>>,
     tail_lsn: Option<i64>,
     compacted_lsn: Option<i64>,
+    compaction_failures: Option<i32>,
+    compaction_retry_at: Option<DateTime<Utc>>,
     flush_lsn: Option<i64>,
     behind_lsn: Option<i64>,
     behind_since: Option<DateTime<Utc>>,
@@ -184,6 +184,8 @@ impl Joined {
             watermark_at: self.watermark_at?,
             tail_lsn: self.tail_lsn,
             compacted_lsn: self.compacted_lsn?,
+            compaction_failures: self.compaction_failures?,
+            compaction_retry_at: self.compaction_retry_at,
             flush_lsn: self.flush_lsn?,
             behind_lsn: self.behind_lsn,
             behind_since: self.behind_since,
