@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::archive::epoch::EpochRecord;
+use shared::db::alerts::{self, NewAlert};
 use shared::db::archive::{
     self, Epoch, Position, Progress, Retry, advance, begin_epoch, current_epoch, lagging,
     load_push, note_who_is_behind, protection_of, record_gap, seal_epoch,
@@ -345,4 +346,41 @@ async fn a_timeline_without_an_epoch_waits_since_it_was_asked_for() {
     let protection = protection.unwrap().unwrap();
     assert!(protection.is_asked_for);
     assert_eq!((protection.epoch, protection.watermark), (None, None));
+}
+
+#[tokio::test]
+async fn the_alerts_of_a_timeline_end_with_it() {
+    let fixture = Fixture::pushed().await;
+    let id = fixture.timeline.as_uuid();
+    let raise = async || {
+        let alert = NewAlert {
+            name: "archive-behind",
+            subject_kind: "timeline",
+            subject_id: id,
+            resource_id: None,
+            detail: "raised by somebody who looked before",
+            now: now(),
+        };
+        assert!(alerts::raise(fixture.pool(), &alert).await.unwrap());
+    };
+    let settle = async || {
+        archive::settle_ended(fixture.pool(), later(1))
+            .await
+            .unwrap()
+    };
+    let run = async |query: &'static str| {
+        let done = sqlx::query(query).bind(id).execute(fixture.pool()).await;
+        assert_eq!(done.unwrap().rows_affected(), 1, "{query}");
+    };
+    let waits = async || lagging(fixture.pool()).await.unwrap().len();
+    raise().await;
+    assert_eq!((settle().await, waits().await), (0, 1), "it lives");
+    run("update participants set destroy_requested_at = now() where timeline_id = $1").await;
+    assert_eq!(waits().await, 0, "nobody is told any more");
+    assert_eq!(settle().await, 0, "its job settles it");
+    run("delete from jobs where kind = 'wal_push' and subject_id = $1").await;
+    assert_eq!(settle().await, 1);
+    raise().await;
+    assert_eq!(settle().await, 1, "raised too late");
+    assert_eq!(settle().await, 0);
 }

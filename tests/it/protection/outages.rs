@@ -3,6 +3,7 @@
 use http::Method;
 use shared::archive::epoch::EpochRecord;
 use shared::clock::{Clock as _, SystemClock};
+use shared::db::alerts::{self, NewAlert};
 use shared::db::archive::{begin_epoch, protection_of};
 use shared::domain::ArchiveAlert;
 use shared::ids::RequestId;
@@ -40,6 +41,34 @@ async fn what_was_written_while_the_archive_was_away_is_drained_without_a_hole()
         .await?;
     assert_eq!(attempts, 0, "what failed is forgotten");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_about_a_database_that_is_destroyed_meanwhile_is_settled() -> anyhow::Result<()> {
+    let protected = Protected::start().await?;
+    let mut customer = protected.world.connect(protected.id).await?;
+    write(&mut customer, 1).await?;
+    protected.until_archived(&mut customer).await?;
+    drop(customer);
+    let pool = &protected.world.database.pool;
+    protected.world.destroy(protected.id).await?;
+    let begun = Instant::now();
+    let jobs = "select count(*) from jobs where kind = 'wal_push'";
+    while sqlx::query_scalar::<_, i64>(jobs).fetch_one(pool).await? > 0 {
+        anyhow::ensure!(begun.elapsed() < PATIENCE, "its WAL is still pushed");
+        sleep(std::time::Duration::from_millis(50)).await;
+    }
+    // By somebody who had looked before.
+    let late = NewAlert {
+        name: ArchiveAlert::Behind.as_str(),
+        subject_kind: "timeline",
+        subject_id: protected.timeline.as_uuid(),
+        resource_id: None,
+        detail: "it waits",
+        now: SystemClock.now(),
+    };
+    assert!(alerts::raise(pool, &late).await?);
+    protected.until_alert(ArchiveAlert::Behind, false).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
