@@ -24,6 +24,7 @@ use crate::instance::Instance;
 use crate::live::Sampler;
 use crate::paths::Paths;
 use crate::store::Store;
+use crate::wal::Joined;
 
 /// Memory for WAL on its way to the archive, in bytes. (A segment of 64 MiB that is compared with
 /// what is in the archive needs a little more, and then has it alone.)
@@ -44,6 +45,8 @@ pub(crate) struct Agent {
     pub(crate) sampler: Sampler,
     /// The way to the archive for WAL.
     pub(crate) archive: Archive,
+    /// How far WAL here is known to be what is archived.
+    pub(crate) joined: Joined,
     pub(crate) backups: Backups,
     pub(crate) installations: PostgresInstallations,
     pub(crate) boot_id: String,
@@ -90,6 +93,7 @@ impl Agent {
             board: Board::showing(phase),
             sampler: Sampler::default(),
             archive: Archive::new(WAL_MEMORY_BYTES, processors()),
+            joined: Joined::default(),
             backups: Backups::new(Archive::new(BACKUP_MEMORY_BYTES, processors() / 2)),
             started_at: clock.now(),
             wake: Notify::new(),

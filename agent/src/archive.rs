@@ -20,7 +20,7 @@ mod verdict;
 
 pub(crate) use attempts::Attempts;
 pub(crate) use verdict::{Failure, Got, Put};
-use verdict::{judge_get, judge_put};
+use verdict::{judge_get, judge_head, judge_put};
 
 /// Longest time to a connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
@@ -98,7 +98,8 @@ impl Archive {
         .await
     }
 
-    /// Writes an object where there is none yet. One attempt.
+    /// Writes an object where there is none yet; looks first where the store itself would not see to
+    /// that. One attempt.
     pub(crate) async fn put(
         &self,
         to: &Signed,
@@ -106,6 +107,11 @@ impl Archive {
         patience: Duration,
     ) -> Result<Put, Failure> {
         let client = self.client()?;
+        if let Some(look) = &to.look_first
+            && self.is_there(look, patience).await?
+        {
+            return Ok(Put::Taken);
+        }
         let request = signed(client.put(to.url.expose()), to);
         let response = request
             .timeout(patience)
@@ -117,6 +123,13 @@ impl Archive {
         let is_tagged = response.headers().contains_key(ETAG);
         let (body, _) = read(response, ANSWER_BYTES_MAX).await?;
         judge_put(status, is_tagged, &body)
+    }
+
+    async fn is_there(&self, at: &Signed, patience: Duration) -> Result<bool, Failure> {
+        let request = signed(self.client()?.head(at.url.expose()), at);
+        let response = request.timeout(patience).send().await.map_err(lost)?;
+        let is_tagged = response.headers().contains_key(ETAG);
+        judge_head(response.status(), is_tagged)
     }
 
     /// Reads an object of at most `bytes_max`. One attempt.

@@ -40,10 +40,11 @@ pub(crate) fn is_this_history(
     (system_identifier, run): (u64, Run),
     wal: &WalState,
 ) -> Result<(), Refused> {
-    if wal.system_identifier != system_identifier {
+    let writer = wal.writer;
+    if writer.system_identifier != system_identifier {
         let message = format!(
             "system_identifier: this cluster has {}",
-            wal.system_identifier
+            writer.system_identifier
         );
         return Err((RefusalCode::OtherHistory, message));
     }
@@ -51,8 +52,8 @@ pub(crate) fn is_this_history(
         let message = "run.epoch: must be 1 or more".to_owned();
         return Err((RefusalCode::Invalid, message));
     }
-    if wal.tli != run.tli {
-        let message = format!("run.tli: PostgreSQL is on {}", wal.tli);
+    if writer.tli != run.tli {
+        let message = format!("run.tli: PostgreSQL is on {}", writer.tli);
         return Err((RefusalCode::OtherHistory, message));
     }
     Ok(())
@@ -63,6 +64,7 @@ mod tests {
     use shared::units::Lsn;
 
     use super::*;
+    use crate::live::Writer;
     use crate::spec_check::tests::spec;
 
     #[test]
@@ -90,11 +92,14 @@ mod tests {
     #[test]
     fn a_call_about_another_history_is_refused() {
         let wal = WalState {
+            writer: Writer {
+                system_identifier: 7,
+                tli: 1,
+                started_at: chrono::DateTime::UNIX_EPOCH,
+            },
             flush_lsn: Lsn::default(),
-            tli: 1,
             segment_bytes: 16 * 1024 * 1024,
             page_bytes: 8192,
-            system_identifier: 7,
             slot_restart_lsn: None,
         };
         let code = |system_identifier, epoch, tli| {

@@ -20,7 +20,7 @@ use crate::render::BOOTSTRAP_ROLE;
 
 mod wal;
 
-pub(crate) use wal::WalState;
+pub(crate) use wal::{Silence, WalState, Writer};
 
 /// Longest time an answer of ours waits for PostgreSQL.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -1,10 +1,10 @@
 //! Pushing WAL into the archive: `POST /v1/wal/push`.
 //!
 //! ```text
-//!  places ──▶ check ──▶ read pg_wal ──▶ frame ──▶ PUT if absent ──▶ stored
-//!               │            │                        │ taken
-//!               ▼            ▼                        ▼
-//!            refusal      missing             compare ──▶ adopted, conflict
+//!  places ──▶ check ──▶ seam ──▶ read pg_wal ──▶ frame ──▶ PUT if absent ──▶ stored
+//!               │         │            │                        │ taken
+//!               ▼         ▼            ▼                        ▼
+//!            refusal   conflict     missing             compare ──▶ adopted, conflict
 //! ```
 //!
 //! Guarantees:
@@ -12,12 +12,15 @@
 //! - Nothing in the archive is ever replaced. What is there already is read and compared with our
 //!   own WAL: byte for byte the same, or a conflict.
 //! - The answer comes within the time that the call gives, with what was done by then.
+//! - After a start of PostgreSQL or of this agent, nothing is uploaded and the slot does not move
+//!   before our WAL was found to go on from what is archived.
+//! - One PostgreSQL is asked within a call; if another one answers, nothing of the call counts.
 //! - The slot moves up to what the call calls safe, and never back.
 //!
-//! Nothing is remembered between two calls: the next one begins where the worker says.
+//! Between two calls only that seam is remembered: the next call begins where the worker says.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -30,15 +33,18 @@ use tokio::time::Instant;
 use crate::agent::Agent;
 use crate::board::Running;
 use crate::held::{is_held, is_this_history};
-use crate::live::WalState;
+use crate::live::{Silence, WalState};
 
 mod check;
 mod compare;
 mod files;
 mod placing;
+mod seam;
 
 use files::WalFiles;
 use placing::{Placing, Want};
+use seam::Chain;
+pub(crate) use seam::Joined;
 
 /// Most chunks on their way at once, as far as memory allows: enough to fill a fast line to a store
 /// that answers slowly.
@@ -47,10 +53,14 @@ const CHUNKS_AT_ONCE: usize = 8;
 /// Most segments on their way at once, beside the chunks: neither waits for the other.
 const SEGMENTS_AT_ONCE: usize = 2;
 
+/// Longest wait for PostgreSQL's last word on a call, which may come after the call's time.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
 /// Uploads what is flushed to the places of `push`, and tells what became of each.
 ///
 /// # Errors
-/// [`Refusal`] if the call is about something else than what is here; then nothing was changed.
+/// [`Refusal`] if the call is about something else than what is here; then nothing was changed. Or
+/// if PostgreSQL became another one meanwhile; then nothing that was uploaded counts.
 pub(crate) async fn push(agent: &Agent, push: WalPush) -> Result<WalPushed, Refusal> {
     let begun = Instant::now();
     let within = Duration::from_millis(push.answer_within_ms.into());
@@ -91,15 +101,19 @@ pub(crate) async fn push(agent: &Agent, push: WalPush) -> Result<WalPushed, Refu
         sockets,
         running,
         deadline,
+        wal,
+        other: OnceLock::new(),
     };
-    let slot_restart_lsn = calling.advance_slot(&push, &wal).await;
-    let (chunks, segments) = calling.fill(&push, &wal).await;
-    Ok(WalPushed {
-        flush_lsn: wal.flush_lsn,
-        chunks,
-        segments,
-        slot_restart_lsn,
-    })
+    let pushed = calling.carry_out(&push).await;
+    calling.is_still_the_same(&pushed).await.map_err(|doubt| {
+        let code = match doubt {
+            Silence::Other(_) => RefusalCode::OtherHistory,
+            Silence::Late | Silence::Failed(_) | Silence::Nonsense(_) => RefusalCode::NotRunning,
+        };
+        refuse(code, format!("nothing of this call counts: {doubt}"))
+    })?;
+    calling.note_how_far(&push, &pushed);
+    Ok(pushed)
 }
 
 /// One call, once it is accepted.
@@ -108,24 +122,102 @@ struct Calling<'a> {
     sockets: PathBuf,
     running: Running,
     deadline: Instant,
+    /// The WAL when the call began.
+    wal: WalState,
+    /// That another PostgreSQL answered since.
+    other: OnceLock<()>,
 }
 
 impl Calling<'_> {
+    async fn carry_out(&self, push: &WalPush) -> WalPushed {
+        let placing = self.placing(push);
+        let answer = |chunks, segments, slot_restart_lsn| WalPushed {
+            flush_lsn: self.wal.flush_lsn,
+            chunks,
+            segments,
+            slot_restart_lsn,
+        };
+        if let Some(trouble) = self.trouble_at_the_seam(push, &placing).await {
+            return answer(vec![trouble], Vec::new(), self.wal.slot_restart_lsn);
+        }
+        let slot_restart_lsn = self.advance_slot(push).await;
+        let (chunks, segments) = self.fill(push, &placing).await;
+        answer(chunks, segments, slot_restart_lsn)
+    }
+
+    fn placing(&self, push: &WalPush) -> Placing<'_> {
+        let wal = &self.wal;
+        Placing {
+            archive: &self.agent.archive,
+            timeline: push.timeline,
+            run: push.run,
+            system_identifier: wal.writer.system_identifier,
+            files: Arc::new(WalFiles {
+                directory: self.agent.paths.data().join("pg_wal"),
+                system_identifier: wal.writer.system_identifier,
+                tli: wal.writer.tli,
+                segment_bytes: wal.segment_bytes,
+                page_bytes: wal.page_bytes,
+            }),
+            flush_lsn: wal.flush_lsn,
+            calling: self,
+        }
+    }
+
+    /// Why our WAL must not be joined to what is archived; none if it goes on from there.
+    async fn trouble_at_the_seam(&self, push: &WalPush, placing: &Placing<'_>) -> Option<Placed> {
+        let seam = push.seam.as_ref()?;
+        let chain = self.chain(push);
+        if self.agent.joined.reaches(&chain, seam.end) {
+            return None;
+        }
+        match placing.join(seam, self.deadline).await {
+            Placed::Adopted { .. } => {
+                self.agent.joined.note(chain, seam.end);
+                tracing::info!(at = %seam.end, run = %push.run, "WAL goes on from the archive");
+                None
+            }
+            trouble => Some(trouble),
+        }
+    }
+
+    /// What is in the archive now is what is here: as far as this call reached.
+    fn note_how_far(&self, push: &WalPush, pushed: &WalPushed) {
+        let chain = self.chain(push);
+        let begins_known = push
+            .seam
+            .as_ref()
+            .is_none_or(|seam| self.agent.joined.reaches(&chain, seam.end));
+        if let Some(end) = seam::end_of(&push.chunks, &pushed.chunks).filter(|_| begins_known) {
+            self.agent.joined.note(chain, end);
+        }
+    }
+
+    fn chain(&self, push: &WalPush) -> Chain {
+        Chain {
+            writer: self.wal.writer,
+            participant: push.participant,
+            timeline: push.timeline,
+            run: push.run,
+        }
+    }
+
     /// Moves the slot on to what is safe. Gives where it is then; a slot that does not move costs
     /// disk, not WAL, and is tried again by the next call.
-    async fn advance_slot(&self, push: &WalPush, wal: &WalState) -> Option<Lsn> {
-        let held = wal.slot_restart_lsn?;
-        if push.safe_lsn <= held || push.safe_lsn > wal.flush_lsn {
+    async fn advance_slot(&self, push: &WalPush) -> Option<Lsn> {
+        let held = self.wal.slot_restart_lsn?;
+        if push.safe_lsn <= held || push.safe_lsn > self.wal.flush_lsn {
             return Some(held);
         }
         let postgres = (self.sockets.as_path(), &self.running);
-        let moved = self
-            .agent
-            .sampler
-            .advance_slot(postgres, push.safe_lsn, self.deadline);
+        let to = (self.wal.writer, push.safe_lsn);
+        let moved = self.agent.sampler.advance_slot(postgres, to, self.deadline);
         match moved.await {
             Ok(moved) => Some(moved),
             Err(error) => {
+                if matches!(error, Silence::Other(_)) {
+                    self.other.get_or_init(|| ());
+                }
                 tracing::warn!(%error, safe_lsn = %push.safe_lsn, "failed to advance the slot");
                 Some(held)
             }
@@ -133,24 +225,10 @@ impl Calling<'_> {
     }
 
     /// Fills the places that flushed WAL reaches: chunks and segments side by side, each in order.
-    async fn fill(&self, push: &WalPush, wal: &WalState) -> (Vec<Placed>, Vec<Placed>) {
-        let placing = Placing {
-            archive: &self.agent.archive,
-            timeline: push.timeline,
-            run: push.run,
-            system_identifier: wal.system_identifier,
-            files: Arc::new(WalFiles {
-                directory: self.agent.paths.data().join("pg_wal"),
-                tli: wal.tli,
-                segment_bytes: wal.segment_bytes,
-                page_bytes: wal.page_bytes,
-            }),
-            flush_lsn: wal.flush_lsn,
-            calling: self,
-        };
+    async fn fill(&self, push: &WalPush, placing: &Placing<'_>) -> (Vec<Placed>, Vec<Placed>) {
         let mut chunks: Vec<BoxFuture<'_, Placed>> = Vec::new();
         for place in &push.chunks {
-            if place.start >= wal.flush_lsn {
+            if place.start >= self.wal.flush_lsn {
                 break;
             }
             chunks.push(Box::pin(placing.fill(
@@ -168,10 +246,40 @@ impl Calling<'_> {
         tokio::join!(chunks.collect(), segments.collect())
     }
 
-    /// The WAL as it is now; none if PostgreSQL does not tell.
-    async fn wal_now(&self) -> Option<WalState> {
+    /// The WAL as it is now, of the PostgreSQL that the call began with.
+    async fn wal_now(&self, deadline: Instant) -> Result<WalState, Silence> {
+        let begun = self.wal.writer;
+        if self.other.get().is_some() {
+            return Err(Silence::Other(begun));
+        }
         let postgres = (self.sockets.as_path(), &self.running);
-        let asked = self.agent.sampler.wal_state(postgres, &[], self.deadline);
-        asked.await.ok()
+        let now = self
+            .agent
+            .sampler
+            .wal_state(postgres, &[], deadline)
+            .await?;
+        if now.writer != begun {
+            tracing::error!(%begun, now = %now.writer, "another PostgreSQL answers");
+            self.other.get_or_init(|| ());
+            return Err(Silence::Other(begun));
+        }
+        Ok(now)
+    }
+
+    /// Whether PostgreSQL is still the one that the call began with: asked if anything was done that
+    /// would count.
+    async fn is_still_the_same(&self, pushed: &WalPushed) -> Result<(), Silence> {
+        let outcomes = pushed.chunks.iter().chain(&pushed.segments);
+        let counts = outcomes.into_iter().any(|placed| match placed {
+            Placed::Stored { .. }
+            | Placed::Adopted { .. }
+            | Placed::Conflict { .. }
+            | Placed::Missing => true,
+            Placed::Failed { .. } | Placed::Unfinished => false,
+        });
+        if counts || self.other.get().is_some() {
+            self.wal_now(Instant::now() + LAST_WORD).await?;
+        }
+        Ok(())
     }
 }

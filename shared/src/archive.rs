@@ -14,6 +14,7 @@ pub mod frame;
 pub mod layout;
 pub mod manifest;
 pub mod store;
+pub mod verdict;
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Continuous protection as a whole: what a customer writes is in the archive, whatever breaks.
 
+mod compaction;
+mod conflicts;
 mod outages;
 mod pushes;
 mod races;

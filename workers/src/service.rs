@@ -66,6 +66,10 @@ pub async fn run(
         stop.clone()
             .run_until_cancelled_owned(async move { prober.tend().await }),
     );
+    tasks.spawn(
+        stop.clone()
+            .run_until_cancelled_owned(archive::find_out(context.clone())),
+    );
     sweeps::start(&context, &clock, &tasks, &stop);
     readiness.set_ready();
     tracing::info!(worker.id = %context.worker, "works");
@@ -133,7 +137,6 @@ pub async fn build(
                 .archive
                 .settings()
                 .map_err(|problems| wrong(&problems))?,
-            tasks,
         ),
         postgres_major: options.postgres_major,
         memory: Arc::new(Memory::default()),

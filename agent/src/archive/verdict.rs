@@ -1,7 +1,8 @@
-//! What the answer of a store means. Stores differ in details, so what is not known to be a success
+//! What became of a signed request. Stores differ in details, so what is not known to be a success
 //! is none.
 
 use http::StatusCode;
+use shared::archive::verdict::{Verdict, of_answer};
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +45,10 @@ pub(super) fn judge_put(status: StatusCode, is_tagged: bool, body: &[u8]) -> Res
                 Err(Failure::Again(told(status, body)))
             }
         }
-        StatusCode::PRECONDITION_FAILED => Ok(Put::Taken),
-        // Two writes of one name at once: one of them is asked to come again.
-        StatusCode::CONFLICT => Err(Failure::Again(told(status, body))),
-        _ => Err(failure(status, body)),
+        _ => match verdict(status, body) {
+            Verdict::AlreadyThere => Ok(Put::Taken),
+            verdict => Err(failure(verdict, status, body)),
+        },
     }
 }
 
@@ -56,24 +57,35 @@ pub(super) fn judge_get(status: StatusCode, body: Vec<u8>, is_whole: bool) -> Re
     match status {
         StatusCode::OK if is_whole => Ok(Got::Object(body)),
         StatusCode::OK => Ok(Got::TooLarge),
-        StatusCode::NOT_FOUND => Ok(Got::Nothing),
-        _ => Err(failure(status, &body)),
+        _ => match verdict(status, &body) {
+            Verdict::Absent => Ok(Got::Nothing),
+            verdict => Err(failure(verdict, status, &body)),
+        },
     }
 }
 
-/// Overload and errors of the store itself pass; what it refuses it will refuse again.
-fn failure(status: StatusCode, body: &[u8]) -> Failure {
-    let passes = status.is_server_error()
-        || matches!(
-            status,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
-        );
-    // A slow upload: S3 says so with 400.
-    let is_late = error_code(body).as_deref() == Some("RequestTimeout");
-    if passes || is_late {
-        Failure::Again(told(status, body))
-    } else {
-        Failure::Final(told(status, body))
+/// Judges the answer to a look: whether an object is there. It has no body; what is there has a tag.
+pub(super) fn judge_head(status: StatusCode, is_tagged: bool) -> Result<bool, Failure> {
+    match status {
+        StatusCode::OK if is_tagged => Ok(true),
+        _ => match verdict(status, b"") {
+            Verdict::Absent => Ok(false),
+            verdict => Err(failure(verdict, status, b"")),
+        },
+    }
+}
+
+fn verdict(status: StatusCode, body: &[u8]) -> Verdict {
+    of_answer(status.as_u16(), error_code(body).as_deref())
+}
+
+/// An answer that makes no sense for a request is nothing that passes by itself.
+fn failure(verdict: Verdict, status: StatusCode, body: &[u8]) -> Failure {
+    match verdict {
+        Verdict::Transient => Failure::Again(told(status, body)),
+        Verdict::Refused | Verdict::Absent | Verdict::AlreadyThere | Verdict::BeyondEnd => {
+            Failure::Final(told(status, body))
+        }
     }
 }
 
@@ -142,24 +154,28 @@ mod tests {
             SLOW_DOWN,
             Err(again("503 Service Unavailable: SlowDown")),
         );
-        check_put(500, b"", Err(again("500 Internal Server Error")));
-        check_put(409, b"", Err(again("409 Conflict")));
-        check_put(429, b"", Err(again("429 Too Many Requests")));
+        check_put(
+            501,
+            b"<Code>NotImplemented</Code>",
+            Err(last("501 Not Implemented: NotImplemented")),
+        );
+        check_put(404, b"", Err(last("404 Not Found")));
         check_put(
             400,
             b"<Code>RequestTimeout</Code>",
             Err(again("400 Bad Request: RequestTimeout")),
         );
-        check_put(
-            403,
-            b"<Code>AccessDenied</Code>",
-            Err(last("403 Forbidden: AccessDenied")),
-        );
-        check_put(
-            404,
-            b"<Code>NoSuchBucket</Code>",
-            Err(last("404 Not Found: NoSuchBucket")),
-        );
+    }
+
+    #[test]
+    fn only_a_plain_answer_says_whether_an_object_is_there() {
+        assert_eq!(judge_head(StatusCode::OK, true), Ok(true));
+        assert_eq!(judge_head(StatusCode::OK, false), Err(again("200 OK")));
+        assert_eq!(judge_head(StatusCode::NOT_FOUND, false), Ok(false));
+        let refused = judge_head(StatusCode::FORBIDDEN, false);
+        assert_eq!(refused, Err(last("403 Forbidden")));
+        let slow = judge_head(StatusCode::SERVICE_UNAVAILABLE, true);
+        assert_eq!(slow, Err(again("503 Service Unavailable")));
     }
 
     #[test]
@@ -184,6 +200,11 @@ mod tests {
         );
         assert_eq!(judge(StatusCode::OK, b"x", false), Ok(Got::TooLarge));
         assert_eq!(judge(StatusCode::NOT_FOUND, b"", true), Ok(Got::Nothing));
+        assert_eq!(
+            judge(StatusCode::NOT_FOUND, b"<Code>NoSuchBucket</Code>", true),
+            Err(last("404 Not Found: NoSuchBucket")),
+            "without its bucket nothing is known of an object"
+        );
         assert_eq!(
             judge(StatusCode::SERVICE_UNAVAILABLE, SLOW_DOWN, true),
             Err(again("503 Service Unavailable: SlowDown"))

@@ -116,6 +116,7 @@ mod tests {
         let signed = Signed {
             url: Secret::new(url),
             headers: BTreeMap::new(),
+            look_first: None,
         };
         WritePlace {
             put: signed.clone(),

@@ -1,8 +1,10 @@
 //! What a push must know of the WAL at this moment, and what it does to the slot of the archive.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use shared::agent_api::{ARCHIVE_SLOT, SlotWal};
 use shared::units::Lsn;
 use tokio::time::{Instant, timeout_at};
@@ -23,6 +25,7 @@ const STATE: &str = "
         pg_size_bytes(current_setting('wal_segment_size')),
         pg_size_bytes(current_setting('wal_block_size')),
         (select system_identifier from pg_control_system())::text,
+        pg_postmaster_start_time(),
         restart_lsn::text,
         wal_status
     from (select) as once
@@ -35,23 +38,52 @@ type StateRow = (
     i64,
     i64,
     String,
+    DateTime<Utc>,
     Option<String>,
     Option<String>,
 );
 
+/// Moves a slot, if this PostgreSQL is still the one that it was to be moved in.
+const ADVANCE: &str = "
+    select case
+        when (select system_identifier from pg_control_system())::text = $3
+            and left(pg_walfile_name(pg_current_wal_flush_lsn()), 8) = $4
+            and pg_postmaster_start_time() = $5
+        then (select end_lsn::text from pg_replication_slot_advance($1, $2::pg_lsn))
+    end";
+
+/// One run of one PostgreSQL: what it has flushed it has for as long as this is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Writer {
+    /// `system_identifier` of the cluster.
+    pub(crate) system_identifier: u64,
+    /// PostgreSQL's timeline number that is written now.
+    pub(crate) tli: u32,
+    /// Moment the postmaster started.
+    pub(crate) started_at: DateTime<Utc>,
+}
+
+impl fmt::Display for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cluster {}, tli {}, started at {}",
+            self.system_identifier, self.tli, self.started_at
+        )
+    }
+}
+
 /// The WAL of a running PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WalState {
+    /// Who wrote it.
+    pub(crate) writer: Writer,
     /// Flushed up to here.
     pub(crate) flush_lsn: Lsn,
-    /// PostgreSQL's timeline number that is written now.
-    pub(crate) tli: u32,
     /// Size of a segment in bytes: a power of two from 1 MiB to 1 GiB.
     pub(crate) segment_bytes: u64,
     /// Size of a page in bytes.
     pub(crate) page_bytes: u64,
-    /// `system_identifier` of the cluster.
-    pub(crate) system_identifier: u64,
     /// Oldest WAL that the slot of the archive holds; none if it is lost or not there.
     pub(crate) slot_restart_lsn: Option<Lsn>,
 }
@@ -68,6 +100,9 @@ pub(crate) enum Silence {
     /// It says something that makes no sense.
     #[error("PostgreSQL says {0:?}, which makes no sense")]
     Nonsense(String),
+    /// It is another one than it was.
+    #[error("another PostgreSQL answers than {0}")]
+    Other(Writer),
 }
 
 impl Sampler {
@@ -99,14 +134,15 @@ impl Sampler {
         kept.keep_if_well(answer.unwrap_or(Err(Silence::Late)))
     }
 
-    /// Moves the slot of the archive on to `safe_lsn`. Gives where it is then.
+    /// Moves the slot of the archive on to `safe_lsn` in the PostgreSQL that is `writer`. Gives where
+    /// it is then.
     ///
     /// # Errors
     /// [`Silence`]; PostgreSQL refuses to move it back.
     pub(crate) async fn advance_slot(
         &self,
         (sockets, running): (&Path, &Running),
-        safe_lsn: Lsn,
+        (writer, safe_lsn): (Writer, Lsn),
         deadline: Instant,
     ) -> Result<Lsn, Silence> {
         let deadline = deadline.min(Instant::now() + PATIENCE);
@@ -115,14 +151,15 @@ impl Sampler {
         };
         let answer = async {
             let connection = kept.connection(sockets, running).await?;
-            let moved: String = sqlx::query_scalar(
-                "select end_lsn::text from pg_replication_slot_advance($1, $2::pg_lsn)",
-            )
-            .bind(ARCHIVE_SLOT)
-            .bind(safe_lsn.to_string())
-            .fetch_one(connection)
-            .await?;
-            position(&moved)
+            let moved: Option<String> = sqlx::query_scalar(ADVANCE)
+                .bind(ARCHIVE_SLOT)
+                .bind(safe_lsn.to_string())
+                .bind(writer.system_identifier.to_string())
+                .bind(format!("{:08X}", writer.tli))
+                .bind(writer.started_at)
+                .fetch_one(connection)
+                .await?;
+            position(&moved.ok_or(Silence::Other(writer))?)
         };
         let answer = timeout_at(deadline, answer).await;
         kept.keep_if_well(answer.unwrap_or(Err(Silence::Late)))
@@ -141,7 +178,16 @@ impl Kept {
 }
 
 fn understand(row: StateRow) -> Result<WalState, Silence> {
-    let (flush_lsn, tli, segment_bytes, page_bytes, system_identifier, restart_lsn, status) = row;
+    let (
+        flush_lsn,
+        tli,
+        segment_bytes,
+        page_bytes,
+        system_identifier,
+        started_at,
+        restart_lsn,
+        status,
+    ) = row;
     let is_lost = status.is_none_or(|status| slot_wal(&status) == SlotWal::Lost);
     let restart_lsn = restart_lsn.filter(|_| !is_lost);
     let size = |bytes: i64| -> Result<u64, Silence> {
@@ -151,11 +197,14 @@ fn understand(row: StateRow) -> Result<WalState, Silence> {
     };
     let number = system_identifier.parse();
     Ok(WalState {
+        writer: Writer {
+            system_identifier: number.map_err(|_| Silence::Nonsense(system_identifier))?,
+            tli: u32::from_str_radix(&tli, 16).map_err(|_| Silence::Nonsense(tli))?,
+            started_at,
+        },
         flush_lsn: position(&flush_lsn)?,
-        tli: u32::from_str_radix(&tli, 16).map_err(|_| Silence::Nonsense(tli))?,
         segment_bytes: size(segment_bytes)?,
         page_bytes: size(page_bytes)?,
-        system_identifier: number.map_err(|_| Silence::Nonsense(system_identifier))?,
         slot_restart_lsn: restart_lsn.map(|lsn| position(&lsn)).transpose()?,
     })
 }

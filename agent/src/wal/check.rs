@@ -1,8 +1,9 @@
 //! Whether a push asks for something that can be done.
 
 use shared::agent_api::RefusalCode;
-use shared::agent_api::wal::{CHUNK_BYTES_MAX, PLACES_MAX, Place, WalPush};
+use shared::agent_api::wal::{CHUNK_BYTES_MAX, PLACES_MAX, Place, Seam, WalPush};
 use shared::archive::frame::CONTENT_BYTES_MAX;
+use shared::units::Lsn;
 
 use crate::held::Refused;
 
@@ -47,7 +48,29 @@ pub(super) fn places(push: &WalPush, segment_bytes: u64) -> Result<(), Refused> 
             )));
         }
     }
-    Ok(())
+    let next = push.chunks.first().map(|place| place.start);
+    let seam = push.seam.as_ref();
+    seam.map_or(Ok(()), |seam| is_good_seam(seam, next, segment_bytes))
+        .map_err(invalid)
+}
+
+/// Whether a seam is where the first chunk begins, and its objects may end there.
+fn is_good_seam(seam: &Seam, next: Option<Lsn>, segment_bytes: u64) -> Result<(), String> {
+    let end = seam.end;
+    if seam.objects.is_empty() || next.is_some_and(|next| next != end) {
+        return Err(format!("seam: it ends at {end}, which is no seam"));
+    }
+    let is_good = |start: Lsn| {
+        let last = end.bytes().saturating_sub(1);
+        start < end && start.bytes() / segment_bytes == last / segment_bytes
+    };
+    match seam.objects.iter().find(|object| !is_good(object.start)) {
+        None => Ok(()),
+        Some(object) => Err(format!(
+            "seam: no object from {} to {end} is in one segment",
+            object.start
+        )),
+    }
 }
 
 fn length(place: &Place) -> u64 {

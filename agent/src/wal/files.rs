@@ -15,6 +15,9 @@ use shared::units::Lsn;
 /// Where in the header of a page the position is that it belongs to.
 const PAGE_ADDRESS: Range<usize> = 8..16;
 
+/// Where in the header of the first page of a segment the `system_identifier` of its cluster is.
+const CLUSTER_AT: u64 = 24;
+
 /// Bytes of the shortest header. After a switch of segments the rest of the old one is empty: its
 /// headers are zeros.
 const HEADER_BYTES: usize = 24;
@@ -24,6 +27,8 @@ const HEADER_BYTES: usize = 24;
 pub(super) struct WalFiles {
     /// The directory of the segments.
     pub(super) directory: PathBuf,
+    /// `system_identifier` of the cluster.
+    pub(super) system_identifier: u64,
     /// PostgreSQL's timeline number that is written now.
     pub(super) tli: u32,
     /// Size of a segment in bytes.
@@ -41,6 +46,9 @@ pub(super) enum ReadError {
     /// A page is not where it says that it belongs.
     #[error("the page at {0} says that it is another one")]
     OtherPage(Lsn),
+    /// The segment is of another cluster: the data directory was replaced.
+    #[error("the segment of {0} is of cluster {1}")]
+    OtherCluster(Lsn, u64),
     /// The file cannot be read.
     #[error("failed to read WAL at {0}: {1}")]
     Read(Lsn, #[source] io::Error),
@@ -73,6 +81,13 @@ impl WalFiles {
         if opened.map_err(failed)?.ino() != named.map_err(failed)?.ino() {
             return Err(ReadError::Gone(start));
         }
+        let mut cluster = [0; 8];
+        file.read_exact_at(&mut cluster, CLUSTER_AT)
+            .map_err(failed)?;
+        let cluster = u64::from_ne_bytes(cluster);
+        if cluster != self.system_identifier {
+            return Err(ReadError::OtherCluster(start, cluster));
+        }
         self.check_pages(start, &bytes)?;
         Ok(bytes)
     }
@@ -103,9 +118,12 @@ mod tests {
 
     const MIB: u64 = 1024 * 1024;
 
+    const CLUSTER: u64 = 7_300_000_000_000_000_001;
+
     fn files(directory: PathBuf, segment_bytes: u64) -> WalFiles {
         WalFiles {
             directory,
+            system_identifier: CLUSTER,
             tli: 0x1F,
             segment_bytes,
             page_bytes: 8192,
@@ -130,6 +148,7 @@ mod tests {
         for (page, at) in bytes.chunks_mut(8192).zip((MIB..).step_by(8192)) {
             page[PAGE_ADDRESS].copy_from_slice(&at.to_ne_bytes());
         }
+        bytes[24..32].copy_from_slice(&CLUSTER.to_ne_bytes());
         bytes
     }
 
@@ -159,6 +178,18 @@ mod tests {
         assert!(read(&all, MIB, MIB + 3 * 8192).is_ok());
         all[3 * 8192..].fill(0);
         assert_eq!(read(&all, MIB, 2 * MIB).unwrap(), all, "after a switch");
+    }
+
+    #[test]
+    fn a_segment_of_another_cluster_is_found() {
+        let mut all = segment();
+        all[24] ^= 1;
+        for start in [MIB, MIB + 9000] {
+            assert!(matches!(
+                read(&all, start, 2 * MIB),
+                Err(ReadError::OtherCluster(at, other)) if at.bytes() == start && other != CLUSTER
+            ));
+        }
     }
 
     #[test]

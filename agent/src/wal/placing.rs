@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::agent_api::wal::{Place, Placed};
+use shared::agent_api::wal::{Archived, Place, Placed, Seam, Signed};
 use shared::archive::frame::{self, CONTENT_BYTES_MAX, Content, Label, object_bytes_max};
 use shared::archive::layout::Run;
 use shared::ids::TimelineId;
 use shared::units::Lsn;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::Calling;
@@ -62,12 +63,29 @@ impl Placing<'_> {
     pub(super) async fn fill(&self, place: &Place, want: Want, deadline: Instant) -> Placed {
         let mut attempts = Attempts::until(deadline);
         let work = timeout_at(deadline, self.work(place, want, &mut attempts)).await;
+        self.conclude(place.start, work, attempts)
+    }
+
+    /// Compares what the archive has right before the first place with our own WAL: adopted if it
+    /// is the same.
+    pub(super) async fn join(&self, seam: &Seam, deadline: Instant) -> Placed {
+        let mut attempts = Attempts::until(deadline);
+        let work = timeout_at(deadline, self.before(seam, &mut attempts)).await;
+        self.conclude(seam.end, work, attempts)
+    }
+
+    fn conclude(
+        &self,
+        start: Lsn,
+        work: Result<Result<Placed, End>, Elapsed>,
+        attempts: Attempts,
+    ) -> Placed {
         let placed = match (work, attempts.into_trouble()) {
             (Ok(Ok(placed) | Err(End::Placed(placed))), _) => placed,
             (Ok(Err(End::Failed(detail))), _) | (Err(_), Some(detail)) => Placed::Failed { detail },
             (Err(_), None) => Placed::Unfinished,
         };
-        let (start, run) = (place.start, self.run);
+        let run = self.run;
         match &placed {
             Placed::Stored { .. } | Placed::Adopted { .. } | Placed::Unfinished => {
                 tracing::debug!(%start, ?placed, "a place is filled");
@@ -83,6 +101,29 @@ impl Placing<'_> {
         placed
     }
 
+    async fn before(&self, seam: &Seam, attempts: &mut Attempts) -> Result<Placed, End> {
+        let conflict = |detail| Ok(Placed::Conflict { detail });
+        let (end, flushed) = (seam.end, self.flush_lsn);
+        if end > flushed {
+            return conflict(format!(
+                "the archive has WAL up to {end}, and PostgreSQL has flushed only up to {flushed}"
+            ));
+        }
+        for Archived { start, get } in &seam.objects {
+            let there = self.compare((*start, get), Want::AsMuchAsIsFlushed, attempts);
+            match there.await? {
+                None => {}
+                Some(Placed::Adopted { end: other }) if other != end => {
+                    return conflict(format!(
+                        "the last object before {end} begins at {start} and ends at {other}"
+                    ));
+                }
+                Some(placed) => return Ok(placed),
+            }
+        }
+        conflict(format!("the archive has lost the WAL right before {end}"))
+    }
+
     async fn work(
         &self,
         place: &Place,
@@ -95,17 +136,39 @@ impl Placing<'_> {
         }
         let end = place.end.min(self.flush_lsn);
         loop {
-            let (object, reserved) = self.make(place.start..end).await?;
+            let (object, reserved) = match self.make(place.start..end).await {
+                Err(End::Placed(Placed::Missing)) if want == Want::AllOfIt => {
+                    return self.without_wal(place, attempts).await;
+                }
+                made => made?,
+            };
             let object_bytes = u64::try_from(object.len()).unwrap_or(u64::MAX);
             match self.put(place, object, attempts).await? {
                 Put::Stored => return Ok(Placed::Stored { end, object_bytes }),
                 Put::Taken => drop(reserved),
             }
-            if let Some(placed) = self.compare(place, want, attempts).await? {
+            let there = (place.start, &place.get);
+            if let Some(placed) = self.compare(there, want, attempts).await? {
                 return Ok(placed);
             }
             let gone = "the object that was there is gone".to_owned();
             retry(attempts, Failure::Again(gone)).await?;
+        }
+    }
+
+    /// A segment whose WAL is gone here is left in its chunks, unless something is in its place:
+    /// readers would take that, and nobody can say any more that it is the same.
+    async fn without_wal(&self, place: &Place, attempts: &mut Attempts) -> Result<Placed, End> {
+        loop {
+            let got = self.archive.get(&place.get, 0, attempts.patience());
+            match got.await {
+                Ok(Got::Nothing) => return Ok(Placed::Missing),
+                Ok(Got::Object(_) | Got::TooLarge) => {
+                    let detail = "the WAL to compare an object with is gone".to_owned();
+                    return Ok(Placed::Conflict { detail });
+                }
+                Err(failure) => retry(attempts, failure).await?,
+            }
         }
     }
 
@@ -162,19 +225,19 @@ impl Placing<'_> {
         if !is_gone {
             return End::Failed(error.to_string());
         }
-        match self.calling.wal_now().await {
-            Some(wal) if wal.slot_restart_lsn.is_none_or(|held| held > start) => {
+        match self.calling.wal_now(self.calling.deadline).await {
+            Ok(wal) if wal.slot_restart_lsn.is_none_or(|held| held > start) => {
                 End::Placed(Placed::Missing)
             }
-            Some(_) => End::Failed(format!("{error}, although the slot should hold it")),
-            None => End::Failed(format!("{error}, and PostgreSQL does not answer")),
+            Ok(_) => End::Failed(format!("{error}, although the slot should hold it")),
+            Err(silence) => End::Failed(format!("{error}, and {silence}")),
         }
     }
 
-    /// Compares what is in a place with our own WAL; none if nothing is there any more.
+    /// Compares the object of a start with our own WAL; none if nothing is there.
     async fn compare(
         &self,
-        place: &Place,
+        (start, from): (Lsn, &Signed),
         want: Want,
         attempts: &mut Attempts,
     ) -> Result<Option<Placed>, End> {
@@ -185,20 +248,18 @@ impl Placing<'_> {
             .min(CONTENT_BYTES_MAX);
         let object_max = object_bytes_max(content_max);
         let _reserved = self.archive.reserve(object_max + 2 * content_max).await;
-        let in_segment = place.start.bytes() % segment_bytes;
+        let in_segment = start.bytes() % segment_bytes;
         let expected = Expected {
             timeline: self.timeline,
             system_identifier: self.system_identifier,
             run: self.run,
-            start: place.start,
-            segment_end: Lsn::from_bytes(place.start.bytes() - in_segment + segment_bytes),
+            start,
+            segment_end: Lsn::from_bytes(start.bytes() - in_segment + segment_bytes),
             whole: want == Want::AllOfIt,
         };
         let mut looks = 0;
         loop {
-            let got = self
-                .archive
-                .get(&place.get, object_max, attempts.patience());
+            let got = self.archive.get(from, object_max, attempts.patience());
             let object = match got.await {
                 Ok(Got::Object(object)) => object,
                 Ok(Got::Nothing) => return Ok(None),
@@ -230,9 +291,8 @@ impl Placing<'_> {
     async fn adopt(&self, found: Found) -> Result<Placed, End> {
         let Range { start, end } = found.range;
         if end > self.flush_lsn {
-            let Some(now) = self.calling.wal_now().await else {
-                return Err(End::Failed("PostgreSQL does not answer".to_owned()));
-            };
+            let now = self.calling.wal_now(self.calling.deadline).await;
+            let now = now.map_err(|silence| End::Failed(silence.to_string()))?;
             if end > now.flush_lsn {
                 return Ok(Placed::Conflict {
                     detail: format!(

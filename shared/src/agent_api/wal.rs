@@ -33,6 +33,10 @@ pub struct Signed {
     pub url: Secret,
     /// Headers that were signed and must be sent.
     pub headers: BTreeMap<String, String>,
+    /// Of a write to a store that ignores conditions: a `HEAD` of the same object, to be made first.
+    /// Whoever finds it there must not write. Null if the store sees to that itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look_first: Option<Box<Self>>,
 }
 
 /// `POST /v1/wal/push`.
@@ -49,6 +53,10 @@ pub struct WalPush {
     pub system_identifier: u64,
     /// Epoch and `tli`: an agent whose PostgreSQL is on another `tli` refuses.
     pub run: Run,
+    /// What the archive has right before the first chunk: an agent that does not know that its WAL
+    /// goes on from there compares first. Null where nothing is before: at the start of an epoch
+    /// and behind a gap.
+    pub seam: Option<Seam>,
     /// Places for chunks, each beginning where the one before ends, within one segment and of at
     /// most [`CHUNK_BYTES_MAX`]. At most [`PLACES_MAX`].
     pub chunks: Vec<Place>,
@@ -61,6 +69,27 @@ pub struct WalPush {
     pub safe_lsn: Lsn,
     /// Milliseconds after which the answer must be given (1..=60000).
     pub answer_within_ms: u32,
+}
+
+/// Where the next chunk is joined to what is archived.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seam {
+    /// The watermark: where the first chunk begins.
+    pub end: Lsn,
+    /// Objects that end there, at least one: the first that is there counts. (A chunk may have been
+    /// deleted since its segment was put together.)
+    pub objects: Vec<Archived>,
+}
+
+/// An object of the archive.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Archived {
+    /// First byte of its WAL.
+    pub start: Lsn,
+    /// Reads it.
+    pub get: Signed,
 }
 
 /// A place in the archive for a range of WAL.
@@ -83,7 +112,9 @@ pub struct Place {
 pub struct WalPushed {
     /// WAL flushed up to here when the call began.
     pub flush_lsn: Lsn,
-    /// What became of the chunks: one entry for each place that was reached, in order.
+    /// What became of the chunks: one entry for each place that was reached, in order. If our WAL
+    /// does not go on from the [seam](WalPush::seam), a single one that says why; then nothing was
+    /// written and the slot was not moved.
     pub chunks: Vec<Placed>,
     /// What became of the segments, likewise.
     pub segments: Vec<Placed>,
@@ -109,7 +140,7 @@ pub enum Placed {
         /// The byte after its last one.
         end: Lsn,
     },
-    /// An object with other content was there. Nothing was changed.
+    /// An object with other content was there, or right before. Nothing was changed.
     Conflict {
         /// What differs, for people.
         detail: String,

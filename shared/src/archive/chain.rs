@@ -62,6 +62,8 @@ pub fn places(watermark: Lsn, flush: Lsn, cut: &Cut) -> Vec<Range<Lsn>> {
 pub struct Advanced {
     /// Everything up to here is stored, without a hole.
     pub watermark: Lsn,
+    /// Where the last object begins that this push came over; null if it came over none.
+    pub last: Option<Lsn>,
     /// What is at the watermark.
     pub stop: Stop,
 }
@@ -93,7 +95,7 @@ pub fn advance(
     places: &[Range<Lsn>],
     outcomes: &[Placed],
 ) -> Advanced {
-    let mut reached = watermark;
+    let (mut reached, mut last) = (watermark, None);
     let mut stop = Stop::End;
     for (place, outcome) in places.iter().zip(outcomes) {
         if place.start != reached {
@@ -123,10 +125,12 @@ pub fn advance(
             stop = Stop::Impossible(end);
             break;
         }
+        last = Some(reached);
         reached = end;
     }
     Advanced {
         watermark: reached,
+        last,
         stop,
     }
 }

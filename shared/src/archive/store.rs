@@ -16,7 +16,7 @@ use crate::agent_api::wal::Signed;
 
 #[cfg(any(test, feature = "fakes"))]
 pub use memory::MemoryStore;
-pub use probe::{Capabilities, probe};
+pub use probe::Capabilities;
 pub use s3::{Encryption, S3Settings, S3Store};
 
 /// Where objects are kept.
@@ -54,13 +54,20 @@ pub trait ObjectStore: Send + Sync {
         valid_for: Duration,
     ) -> BoxFuture<'a, Result<Signed, StoreError>>;
 
-    /// A request that writes `key` if there is no object of that name, good for `valid_for`. Makes
-    /// no call.
+    /// A request that writes `key` if there is no object of that name, good for `valid_for`; looking
+    /// first is part of it unless the store is known to keep conditions. Makes no call.
     fn sign_put<'a>(
         &'a self,
         key: &'a str,
         valid_for: Duration,
     ) -> BoxFuture<'a, Result<Signed, StoreError>>;
+
+    /// Finds out what the store can do, and remembers it. Idempotent, also when it is killed
+    /// halfway.
+    fn probe(&self) -> BoxFuture<'_, Result<Capabilities, StoreError>>;
+
+    /// What the last [probe](Self::probe) found; null before.
+    fn capabilities(&self) -> Option<Capabilities>;
 }
 
 /// What became of a write.

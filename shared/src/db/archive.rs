@@ -13,8 +13,8 @@ mod push;
 
 pub use advance::{Position, Progress, advance, record_gap};
 pub use asked::{ask_for_pushes, ask_to_push};
-pub use behind::{Behind, Lagging, lagging, note_who_is_behind, whole_again};
-pub use epochs::{Epoch, begin_epoch, current_epoch, seal_epoch};
+pub use behind::{Behind, Lagging, lagging, note_who_is_behind, settle_ended, whole_again};
+pub use epochs::{Epoch, Retry, begin_epoch, current_epoch, seal_epoch};
 pub use protection::{Gap, Protection, protection_of};
 pub use push::{Leader, PushRow, load_push};
 

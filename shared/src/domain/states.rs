@@ -185,6 +185,11 @@ words!(
         Behind = "archive-behind",
         /// WAL was removed before it was in the archive: no restore goes across it.
         Gap = "archive-gap",
+        /// Segments that went up in parts cannot be put together.
+        Compaction = "archive-compaction",
+        /// The store of the archive ignores conditions: two writers of one name are only kept apart
+        /// by looking first. About the archive as a whole, not about a timeline.
+        Unconditional = "archive-unconditional",
     }
 );
 

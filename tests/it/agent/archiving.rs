@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, ensure};
 use shared::agent_api::client::AgentError;
-use shared::agent_api::wal::{CHUNK_BYTES_MAX, Place, Placed, WalPush, WalPushed};
+use shared::agent_api::wal::{Archived, CHUNK_BYTES_MAX, Place, Placed, Seam, WalPush, WalPushed};
 use shared::agent_api::{InstanceSpec, PROBER_ROLE, RoleSpec};
 use shared::archive::frame::{self, Content};
 use shared::archive::layout::{Prefix, Run};
@@ -150,6 +150,29 @@ impl World {
         futures::future::try_join_all(places).await
     }
 
+    /// The object of the chain from `start` on that ends last, as a seam.
+    pub(super) async fn seam(&self, start: Lsn) -> anyhow::Result<Seam> {
+        let objects = self.receiver.objects().await?;
+        let (mut last, mut end) = (None, start);
+        while let Some(object) = objects.get(&self.prefix.chunk(RUN, end)) {
+            last = Some(end);
+            let length = frame::peek(object)?.length;
+            end = after(end, length);
+        }
+        let start = last.context("there is an object")?;
+        let (_, get) = self.receiver.sign(&self.prefix.chunk(RUN, start)).await?;
+        let objects = vec![Archived { start, get }];
+        Ok(Seam { end, objects })
+    }
+
+    /// A push of one chunk from `seam` on.
+    pub(super) async fn call_from(&self, seam: Seam) -> anyhow::Result<WalPush> {
+        let range = self.ranges(seam.end, 1).remove(0);
+        let mut call = self.call(vec![self.chunk(&range).await?]);
+        call.seam = Some(seam);
+        Ok(call)
+    }
+
     /// A place for a whole segment.
     pub(super) async fn segment(&self, start: Lsn) -> anyhow::Result<Place> {
         let end = Lsn::from_bytes(start.bytes() + self.segment_bytes);
@@ -175,6 +198,7 @@ impl World {
             timeline: self.prefix.timeline,
             system_identifier: self.prefix.system_identifier,
             run: RUN,
+            seam: None,
             chunks,
             segments: Vec::new(),
             safe_lsn: Lsn::default(),

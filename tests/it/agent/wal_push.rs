@@ -4,4 +4,5 @@ mod faults;
 mod places;
 mod recovery;
 mod refusals;
+mod seam;
 mod slot;

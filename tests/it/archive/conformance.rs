@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use shared::archive::store::{
-    Capabilities, MemoryStore, ObjectStore, Put, S3Settings, S3Store, probe,
-};
+use shared::archive::store::{Capabilities, MemoryStore, ObjectStore, Put, S3Settings, S3Store};
 use tests::object_server::{Fault, ObjectServer, On};
 
 #[tokio::test]
@@ -192,19 +190,42 @@ async fn one_of_many_writers_wins(store: Arc<dyn ObjectStore>) {
 #[tokio::test]
 async fn a_store_is_asked_whether_it_knows_conditions() {
     let knows = |conditional_put| Capabilities { conditional_put };
+    let asked = async |store: &dyn ObjectStore| {
+        let found = store.probe().await.unwrap();
+        assert_eq!(store.capabilities(), Some(found), "it is remembered");
+        found
+    };
     let memory = MemoryStore::default();
+    assert_eq!(memory.capabilities(), None);
     // Twice: the object of the first probe is there at the second.
-    assert_eq!(probe(&memory).await.unwrap(), knows(true));
-    assert_eq!(probe(&memory).await.unwrap(), knows(true));
+    assert_eq!(asked(&memory).await, knows(true));
+    assert_eq!(asked(&memory).await, knows(true));
     memory.ignore_conditions();
-    assert_eq!(probe(&memory).await.unwrap(), knows(false));
+    assert_eq!(asked(&memory).await, knows(false));
 
     let server = ObjectServer::start().await.unwrap();
     let store = server.store();
-    assert_eq!(store.probe().await.unwrap(), knows(true));
+    assert_eq!(store.capabilities(), None);
+    assert_eq!(asked(&store).await, knows(true));
     server.faults().set(Fault::IgnoreConditions, On::all());
-    assert_eq!(store.probe().await.unwrap(), knows(false));
-    assert_eq!(store.probe().await.unwrap(), knows(false));
+    assert_eq!(asked(&store).await, knows(false));
+    assert_eq!(asked(&store).await, knows(false));
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_not_judged() {
+    let server = ObjectServer::start().await.unwrap();
+    let store = server.store();
+    let fault = Fault::Answer(503, "SlowDown");
+    server.faults().set(fault, On::all());
+    store.probe().await.unwrap_err();
+    assert_eq!(store.capabilities(), None);
+    server.faults().clear();
+    server.faults().set(Fault::IgnoreConditions, On::all());
+    // Before anybody knows, nothing is trusted.
+    let put = async |content| store.put("a", Bytes::from_static(content)).await.unwrap();
+    assert_eq!(put(b"first").await, Put::Stored);
+    assert_eq!(put(b"second").await, Put::AlreadyThere);
 }
 
 #[tokio::test]

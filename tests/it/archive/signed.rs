@@ -9,7 +9,7 @@ use reqwest::{Body, Client, Response};
 use shared::agent_api::wal::Signed;
 use shared::archive::store::{ObjectStore, S3Settings, S3Store};
 use shared::secret::Secret;
-use tests::object_server::ObjectServer;
+use tests::object_server::{Fault, ObjectServer, On};
 use tokio::time::{Instant, sleep};
 
 const VALID_FOR: Duration = Duration::from_mins(15);
@@ -60,6 +60,30 @@ async fn whoever_has_a_signed_url_reads_and_writes() {
         StatusCode::PRECONDITION_FAILED
     );
     assert_eq!(get(&client, &read).await.text().await.unwrap(), "content");
+}
+
+#[tokio::test]
+async fn a_write_says_whether_to_look_first() {
+    let server = ObjectServer::start().await.unwrap();
+    let (store, client) = (server.store(), client());
+    let look = async || {
+        let write = store.sign_put("a", VALID_FOR).await.unwrap();
+        let look = write.look_first?;
+        let answer = client.head(look.url.expose()).send().await.unwrap();
+        Some(answer.status())
+    };
+    assert_eq!(
+        look().await,
+        Some(StatusCode::NOT_FOUND),
+        "nothing is known"
+    );
+    store.probe().await.unwrap();
+    assert_eq!(look().await, None, "the store sees to it");
+    server.faults().set(Fault::IgnoreConditions, On::all());
+    store.probe().await.unwrap();
+    assert_eq!(look().await, Some(StatusCode::NOT_FOUND));
+    store.put("a", Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(look().await, Some(StatusCode::OK));
 }
 
 #[tokio::test]

@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::archive::epoch::EpochRecord;
+use shared::db::alerts::{self, NewAlert};
 use shared::db::archive::{
-    self, Epoch, Position, Progress, advance, begin_epoch, current_epoch, lagging, load_push,
-    note_who_is_behind, protection_of, record_gap, seal_epoch,
+    self, Epoch, Position, Progress, Retry, advance, begin_epoch, current_epoch, lagging,
+    load_push, note_who_is_behind, protection_of, record_gap, seal_epoch,
 };
 use shared::db::fleet::Recorded;
 use shared::domain::ParticipantState;
@@ -96,8 +97,10 @@ impl Fixture {
         let progress = Progress {
             to: Position {
                 watermark: at(watermark),
+                tail: epoch.tail,
                 compacted: epoch.compacted,
             },
+            retry: epoch.retry,
             flush: at(flush),
         };
         advance(self.pool(), epoch, &progress, later(seconds))
@@ -201,8 +204,10 @@ async fn a_push_that_found_nothing_new_is_not_news() {
     let progress = |epoch: &Epoch, watermark, flush| Progress {
         to: Position {
             watermark: at(watermark),
+            tail: epoch.tail,
             compacted: epoch.compacted,
         },
+        retry: epoch.retry,
         flush: at(flush),
     };
     let idle = fixture.epoch().await;
@@ -213,6 +218,69 @@ async fn a_push_that_found_nothing_new_is_not_news() {
     let waits = fixture.epoch().await;
     assert!(!progress(&waits, 0, 9).is_news_for(&waits));
     assert!(progress(&waits, 5, 9).is_news_for(&waits));
+}
+
+#[tokio::test]
+async fn the_last_object_is_recorded_with_the_watermark_and_forgotten_behind_a_gap() {
+    let fixture = Fixture::pushed().await;
+    let push = async |tail: u64, watermark: u64| {
+        let epoch = fixture.epoch().await;
+        let progress = Progress {
+            to: Position {
+                watermark: at(watermark),
+                tail: Some(at(tail)),
+                compacted: epoch.compacted,
+            },
+            retry: epoch.retry,
+            flush: at(watermark),
+        };
+        let done = advance(fixture.pool(), &epoch, &progress, later(1)).await;
+        assert_eq!(done.unwrap(), Recorded::Yes);
+        fixture.epoch().await
+    };
+    assert_eq!(
+        fixture.epoch().await.tail,
+        None,
+        "nothing is before the start"
+    );
+    assert_eq!(push(0, 100).await.tail, Some(at(0)));
+    let epoch = push(100, 300).await;
+    assert_eq!(epoch.tail, Some(at(100)));
+    let row = load_push(fixture.pool(), fixture.timeline).await.unwrap();
+    assert_eq!(row.unwrap().epoch, Some(epoch.clone()));
+    let to = at(u64::from(SEGMENT));
+    let gap = record_gap(fixture.pool(), &epoch, to, later(2)).await;
+    assert_eq!(gap.unwrap(), Recorded::Yes);
+    assert_eq!(fixture.epoch().await.tail, None);
+}
+
+#[tokio::test]
+async fn a_segment_that_failed_is_remembered_until_one_is_put_together() {
+    let fixture = Fixture::pushed().await;
+    let push = async |retry: Option<Retry>| {
+        let epoch = fixture.epoch().await;
+        let progress = Progress {
+            to: epoch.position(),
+            retry,
+            flush: epoch.flush,
+        };
+        assert_eq!(progress.is_news_for(&epoch), retry != epoch.retry);
+        let done = advance(fixture.pool(), &epoch, &progress, later(1)).await;
+        assert_eq!(done.unwrap(), Recorded::Yes);
+        let epoch = fixture.epoch().await;
+        let row = load_push(fixture.pool(), fixture.timeline).await.unwrap();
+        assert_eq!(row.unwrap().epoch, Some(epoch.clone()));
+        epoch.retry
+    };
+    assert_eq!(fixture.epoch().await.retry, None);
+    for failures in 1..3 {
+        let retry = Some(Retry {
+            failures,
+            at: later(60),
+        });
+        assert_eq!(push(retry).await, retry);
+    }
+    assert_eq!(push(None).await, None);
 }
 
 #[tokio::test]
@@ -278,4 +346,41 @@ async fn a_timeline_without_an_epoch_waits_since_it_was_asked_for() {
     let protection = protection.unwrap().unwrap();
     assert!(protection.is_asked_for);
     assert_eq!((protection.epoch, protection.watermark), (None, None));
+}
+
+#[tokio::test]
+async fn the_alerts_of_a_timeline_end_with_it() {
+    let fixture = Fixture::pushed().await;
+    let id = fixture.timeline.as_uuid();
+    let raise = async || {
+        let alert = NewAlert {
+            name: "archive-behind",
+            subject_kind: "timeline",
+            subject_id: id,
+            resource_id: None,
+            detail: "raised by somebody who looked before",
+            now: now(),
+        };
+        assert!(alerts::raise(fixture.pool(), &alert).await.unwrap());
+    };
+    let settle = async || {
+        archive::settle_ended(fixture.pool(), later(1))
+            .await
+            .unwrap()
+    };
+    let run = async |query: &'static str| {
+        let done = sqlx::query(query).bind(id).execute(fixture.pool()).await;
+        assert_eq!(done.unwrap().rows_affected(), 1, "{query}");
+    };
+    let waits = async || lagging(fixture.pool()).await.unwrap().len();
+    raise().await;
+    assert_eq!((settle().await, waits().await), (0, 1), "it lives");
+    run("update participants set destroy_requested_at = now() where timeline_id = $1").await;
+    assert_eq!(waits().await, 0, "nobody is told any more");
+    assert_eq!(settle().await, 0, "its job settles it");
+    run("delete from jobs where kind = 'wal_push' and subject_id = $1").await;
+    assert_eq!(settle().await, 1);
+    raise().await;
+    assert_eq!(settle().await, 1, "raised too late");
+    assert_eq!(settle().await, 0);
 }

@@ -2,9 +2,8 @@
 
 use http::Method;
 use shared::archive::epoch::EpochRecord;
-use shared::archive::frame::{self, Content, Label};
-use shared::archive::store::ObjectStore as _;
 use shared::clock::{Clock as _, SystemClock};
+use shared::db::alerts::{self, NewAlert};
 use shared::db::archive::{begin_epoch, protection_of};
 use shared::domain::ArchiveAlert;
 use shared::ids::RequestId;
@@ -14,28 +13,6 @@ use tests::world::{PATIENCE, World};
 use tokio::time::{Instant, sleep};
 
 use super::world::{Protected, write};
-
-/// Waits until `alert` is open or not.
-async fn until_alert(protected: &Protected, alert: ArchiveAlert, open: bool) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    loop {
-        let query = "select count(*) from alerts
-                     where name = $1 and subject_id = $2 and cleared_at is null";
-        let count: i64 = sqlx::query_scalar(query)
-            .bind(alert.as_str())
-            .bind(protected.timeline)
-            .fetch_one(&protected.world.database.pool)
-            .await?;
-        if (count == 1) == open {
-            return Ok(());
-        }
-        if begun.elapsed() > PATIENCE {
-            let story = protected.world.story(protected.id).await?;
-            anyhow::bail!("{alert} is open: {}\n{story}", !open);
-        }
-        sleep(std::time::Duration::from_millis(100)).await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_written_while_the_archive_was_away_is_drained_without_a_hole()
@@ -51,19 +28,47 @@ async fn what_was_written_while_the_archive_was_away_is_drained_without_a_hole()
         .until_epoch("behind", |epoch| epoch.behind.is_some())
         .await?;
     assert_eq!(behind.record, before.record);
-    until_alert(&protected, ArchiveAlert::Behind, true).await?;
+    protected.until_alert(ArchiveAlert::Behind, true).await?;
     write(&mut customer, 1).await?;
 
     protected.server.start_again().await?;
     let epoch = protected.until_archived(&mut customer).await?;
     protected.assert_whole(&epoch).await?;
-    until_alert(&protected, ArchiveAlert::Behind, false).await?;
+    protected.until_alert(ArchiveAlert::Behind, false).await?;
     let attempts = "select attempts from jobs where kind = 'wal_push'";
     let attempts: i32 = sqlx::query_scalar(attempts)
         .fetch_one(&protected.world.database.pool)
         .await?;
     assert_eq!(attempts, 0, "what failed is forgotten");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_about_a_database_that_is_destroyed_meanwhile_is_settled() -> anyhow::Result<()> {
+    let protected = Protected::start().await?;
+    let mut customer = protected.world.connect(protected.id).await?;
+    write(&mut customer, 1).await?;
+    protected.until_archived(&mut customer).await?;
+    drop(customer);
+    let pool = &protected.world.database.pool;
+    protected.world.destroy(protected.id).await?;
+    let begun = Instant::now();
+    let jobs = "select count(*) from jobs where kind = 'wal_push'";
+    while sqlx::query_scalar::<_, i64>(jobs).fetch_one(pool).await? > 0 {
+        anyhow::ensure!(begun.elapsed() < PATIENCE, "its WAL is still pushed");
+        sleep(std::time::Duration::from_millis(50)).await;
+    }
+    // By somebody who had looked before.
+    let late = NewAlert {
+        name: ArchiveAlert::Behind.as_str(),
+        subject_kind: "timeline",
+        subject_id: protected.timeline.as_uuid(),
+        resource_id: None,
+        detail: "it waits",
+        now: SystemClock.now(),
+    };
+    assert!(alerts::raise(pool, &late).await?);
+    protected.until_alert(ArchiveAlert::Behind, false).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,48 +115,6 @@ async fn uploads_that_fail_now_and_then_leave_no_hole_and_no_secret_in_a_log() -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_with_other_wal_stops_the_watermark_and_tells_somebody() -> anyhow::Result<()> {
-    let mut protected = Protected::start().await?;
-    let mut customer = protected.world.connect(protected.id).await?;
-    write(&mut customer, 1).await?;
-    protected.until_archived(&mut customer).await?;
-    protected.world.kill_worker(0).await?;
-
-    let epoch = protected.until_epoch("there", |_| true).await?;
-    write(&mut customer, 1).await?;
-    let foreign = frame::encode(
-        &Label {
-            timeline: epoch.record.timeline,
-            system_identifier: epoch.record.system_identifier,
-            content: Content::Wal {
-                epoch: 1,
-                tli: epoch.record.tli,
-                start: epoch.watermark,
-                end: Lsn::from_bytes(epoch.watermark.bytes() + 64),
-            },
-        },
-        &[7; 64],
-        1,
-    )?;
-    let (prefix, run) = (epoch.record.prefix(), epoch.record.run());
-    let key = prefix.chunk(run, epoch.watermark);
-    let store = protected.server.store();
-    store.put(&key, foreign.clone().into()).await?;
-
-    protected.start_worker().await?;
-    until_alert(&protected, ArchiveAlert::Conflict, true).await?;
-    let after = protected.until_epoch("there", |_| true).await?;
-    assert_eq!(after.watermark, epoch.watermark);
-    assert_eq!(store.get(&key, None).await?.as_deref(), Some(&foreign[..]));
-
-    // What the runbook says.
-    store.delete(&[key]).await?;
-    let epoch = protected.until_archived(&mut customer).await?;
-    protected.assert_whole(&epoch).await?;
-    until_alert(&protected, ArchiveAlert::Conflict, false).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn wal_that_is_gone_is_a_gap_that_is_known() -> anyhow::Result<()> {
     let mut protected = Protected::without_worker().await?;
     let without_archive = protected.world.start_worker(&[]).await?;
@@ -178,7 +141,7 @@ async fn wal_that_is_gone_is_a_gap_that_is_known() -> anyhow::Result<()> {
     let pool = &protected.world.database.pool;
     assert!(begin_epoch(pool, &record, RequestId::new(), SystemClock.now()).await?);
     protected.start_worker().await?;
-    until_alert(&protected, ArchiveAlert::Gap, true).await?;
+    protected.until_alert(ArchiveAlert::Gap, true).await?;
 
     let mut customer = protected.world.connect(protected.id).await?;
     write(&mut customer, 1).await?;

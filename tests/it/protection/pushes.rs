@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use shared::agent_api::ARCHIVE_SLOT;
 use shared::clock::{Clock as _, SystemClock};
 use shared::db::archive::protection_of;
 use shared::http_api::{Protection, ProtectionState};
-use shared::units::Lsn;
-use sqlx::PgConnection;
 use tests::world::PATIENCE;
 use tokio::time::{Instant, sleep};
 
-use super::world::{Protected, write};
+use super::world::{Protected, slot_restart, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_customer_writes_is_in_the_archive_and_an_idle_database_makes_nothing()
@@ -85,14 +82,4 @@ async fn segments_in_parts_are_put_together_and_the_slot_moves_on() -> anyhow::R
         );
         sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// Oldest WAL that the slot of the archive holds.
-async fn slot_restart(customer: &mut PgConnection) -> anyhow::Result<Option<Lsn>> {
-    let query = "select restart_lsn::text from pg_replication_slots where slot_name = $1";
-    let text: Option<String> = sqlx::query_scalar(query)
-        .bind(ARCHIVE_SLOT)
-        .fetch_one(customer)
-        .await?;
-    Ok(text.map(|text| text.parse()).transpose()?)
 }

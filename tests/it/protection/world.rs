@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use shared::agent_api::ARCHIVE_SLOT;
 use shared::archive::chain::Walk;
 use shared::archive::frame::{self, Metadata, PEEK_BYTES};
 use shared::archive::store::ObjectStore as _;
 use shared::db::archive::{Epoch, current_epoch};
-use shared::domain::{JobKind, ResourceState};
+use shared::domain::{ArchiveAlert, JobKind, ResourceState};
 use shared::ids::{ResourceId, TimelineId};
 use shared::queue::Member;
 use shared::units::Lsn;
 use sqlx::PgConnection;
+use sqlx::types::Uuid;
 use tests::object_server::{BUCKET, ObjectServer};
 use tests::world::{PATIENCE, World};
 use tokio::time::{Instant, sleep};
@@ -113,6 +115,29 @@ impl Protected {
             if begun.elapsed() > PATIENCE {
                 let story = self.world.story(self.id).await?;
                 bail!("the epoch is not {what}: {epoch:#?}\n{story}");
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until `alert` is open or not, about the timeline or the archive as a whole.
+    pub(super) async fn until_alert(&self, alert: ArchiveAlert, open: bool) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        loop {
+            let query = "select count(*) from alerts
+                         where name = $1 and subject_id in ($2, $3) and cleared_at is null";
+            let count: i64 = sqlx::query_scalar(query)
+                .bind(alert.as_str())
+                .bind(self.timeline)
+                .bind(Uuid::nil())
+                .fetch_one(&self.world.database.pool)
+                .await?;
+            if (count == 1) == open {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                let story = self.world.story(self.id).await?;
+                bail!("{alert} is open: {}\n{story}", !open);
             }
             sleep(LOOK).await;
         }
@@ -239,6 +264,16 @@ pub(super) async fn flushed(customer: &mut PgConnection) -> anyhow::Result<Lsn> 
         .fetch_one(customer)
         .await?;
     Ok(text.parse()?)
+}
+
+/// Oldest WAL that the slot of the archive holds.
+pub(super) async fn slot_restart(customer: &mut PgConnection) -> anyhow::Result<Option<Lsn>> {
+    let query = "select restart_lsn::text from pg_replication_slots where slot_name = $1";
+    let text: Option<String> = sqlx::query_scalar(query)
+        .bind(ARCHIVE_SLOT)
+        .fetch_one(customer)
+        .await?;
+    Ok(text.map(|text| text.parse()).transpose()?)
 }
 
 /// Writes about so many megabytes of WAL that do not compress.

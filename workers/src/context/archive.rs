@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use shared::agent_api::wal::Place;
+use shared::agent_api::wal::{Archived, Place};
 use shared::archive::SIGNED_FOR;
 use shared::archive::store::{ObjectStore, StoreError};
 use shared::units::Lsn;
@@ -36,5 +36,21 @@ impl Archive {
             });
         }
         Ok(places)
+    }
+
+    /// Requests that read objects of these starts and names. Makes no call.
+    ///
+    /// # Errors
+    /// If the store cannot sign.
+    pub async fn archived(
+        &self,
+        names: impl IntoIterator<Item = (Lsn, String)>,
+    ) -> Result<Vec<Archived>, StoreError> {
+        let mut objects = Vec::new();
+        for (start, key) in names {
+            let get = self.store.sign_get(&key, SIGNED_FOR).await?;
+            objects.push(Archived { start, get });
+        }
+        Ok(objects)
     }
 }

@@ -2,7 +2,9 @@
 
 use metrics::gauge;
 use shared::db::alerts::{self, NewAlert};
-use shared::db::archive::{Lagging, ask_for_pushes, lagging, note_who_is_behind, whole_again};
+use shared::db::archive::{
+    Lagging, ask_for_pushes, lagging, note_who_is_behind, settle_ended, whole_again,
+};
 use shared::domain::{ArchiveAlert, JobKind};
 use shared::queue::Member;
 use shared::telemetry::metrics::archive;
@@ -11,11 +13,18 @@ use crate::context::Context;
 use crate::ring::TurnError;
 use crate::turns::since;
 
-/// Asks for pushes that nobody asked for, and tells people about those that come too late.
+/// Asks for pushes that nobody asked for, tells people about those that come too late, and settles
+/// what was told of timelines that have ended.
 pub(super) async fn sweep(context: Context) -> Result<(), TurnError> {
-    if context.archive.is_none() {
-        return Ok(());
+    if context.archive.is_some() {
+        look(&context).await?;
     }
+    // Last: what was just told may have been about one that ended meanwhile.
+    settle_ended(&context.pool, context.now()).await?;
+    Ok(())
+}
+
+async fn look(context: &Context) -> Result<(), TurnError> {
     for timeline in ask_for_pushes(&context.pool, context.now()).await? {
         context
             .wake(Member::of_job(JobKind::WalPush, timeline))
@@ -23,9 +32,9 @@ pub(super) async fn sweep(context: Context) -> Result<(), TurnError> {
     }
     note_who_is_behind(&context.pool, context.now()).await?;
     let found = lagging(&context.pool).await?;
-    sample(&context, &found);
+    sample(context, &found);
     for timeline in &found {
-        tell(&context, timeline).await?;
+        tell(context, timeline).await?;
     }
     for timeline in whole_again(&context.pool).await? {
         let name = ArchiveAlert::Gap.as_str();

@@ -9,6 +9,7 @@ mod begin;
 mod compaction;
 mod error;
 mod push;
+mod seam;
 mod settle;
 mod told;
 
@@ -75,6 +76,8 @@ pub(super) async fn turn(
     };
     let came = match agent_of(leader) {
         None => Came::Nowhere,
+        // How its writers are kept apart must be known before anything is written.
+        Some(_) if archive.store.capabilities().is_none() => Came::Nowhere,
         Some(agent) => {
             let slice = Slice {
                 context,

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use shared::agent_api::wal::Signed;
+use shared::agent_api::wal::{Archived, Signed};
 use shared::archive::layout::Run;
 use shared::ids::{ParticipantId, TimelineId};
 use shared::secret::Secret;
@@ -10,11 +10,23 @@ use super::*;
 
 const MIB: u64 = 1024 * 1024;
 
-fn place(start: u64, end: u64) -> Place {
-    let signed = Signed {
+fn signed() -> Signed {
+    Signed {
         url: Secret::new("http://archive"),
         headers: BTreeMap::new(),
-    };
+        look_first: None,
+    }
+}
+
+fn archived(start: u64) -> Archived {
+    Archived {
+        start: Lsn::from_bytes(start),
+        get: signed(),
+    }
+}
+
+fn place(start: u64, end: u64) -> Place {
+    let signed = signed();
     Place {
         start: Lsn::from_bytes(start),
         end: Lsn::from_bytes(end),
@@ -30,6 +42,10 @@ fn push() -> WalPush {
         timeline: TimelineId::from_uuid(uuid::Uuid::from_u128(1)),
         system_identifier: 7,
         run: Run { epoch: 1, tli: 1 },
+        seam: Some(Seam {
+            end: Lsn::from_bytes(16 * MIB + 40),
+            objects: vec![archived(16 * MIB)],
+        }),
         chunks: vec![
             place(16 * MIB + 40, 17 * MIB),
             place(17 * MIB, 32 * MIB),
@@ -89,4 +105,21 @@ fn places_that_cannot_be_filled_are_refused() {
         push.chunks.clear();
         push.segments = vec![place(0, 128 * MIB)];
     });
+}
+
+#[test]
+fn a_seam_is_where_the_first_chunk_begins() {
+    let size = 16 * MIB;
+    let spoil = |change: fn(&mut Seam)| {
+        let mut push = push();
+        change(push.seam.as_mut().unwrap());
+        places(&push, size).unwrap_err().1
+    };
+    let elsewhere = spoil(|seam| seam.end = Lsn::from_bytes(16 * MIB + 41));
+    assert!(elsewhere.starts_with("seam:"), "{elsewhere}");
+    assert!(spoil(|seam| seam.objects.clear()).starts_with("seam:"));
+    let before = spoil(|seam| seam.objects.push(archived(16 * MIB - 1)));
+    assert!(before.contains("one segment"), "{before}");
+    let empty = spoil(|seam| seam.objects = vec![archived(16 * MIB + 40)]);
+    assert!(empty.contains("one segment"), "{empty}");
 }

@@ -74,6 +74,7 @@ fn check_advance(outcomes: &[Placed], watermark: u64, stop: &Stop) {
     let advanced = advance(at(17 * MIB), 16 << 20, &places, outcomes);
     assert_eq!(advanced.watermark, at(watermark), "{advanced:?}");
     assert_eq!(advanced.stop, *stop);
+    assert_eq!(advanced.last.is_some(), watermark > 17 * MIB);
 }
 
 #[test]
@@ -99,6 +100,21 @@ fn the_watermark_is_the_end_of_the_unbroken_chain() {
         32 * MIB,
         &Stop::Missing,
     );
+}
+
+#[test]
+fn the_last_object_is_the_one_that_ends_at_the_watermark() {
+    let places = [
+        at(17 * MIB)..at(32 * MIB),
+        at(32 * MIB)..at(48 * MIB),
+        at(48 * MIB)..at(64 * MIB),
+    ];
+    let last = |outcomes: &[Placed]| advance(at(17 * MIB), 16 << 20, &places, outcomes).last;
+    assert_eq!(last(&[stored(32 * MIB)]), Some(at(17 * MIB)));
+    let adopted = Placed::Adopted { end: at(20 * MIB) };
+    assert_eq!(last(&[adopted, stored(48 * MIB)]), Some(at(17 * MIB)));
+    let all = [stored(32 * MIB), stored(48 * MIB), Placed::Unfinished];
+    assert_eq!(last(&all), Some(at(32 * MIB)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A store in memory, with faults: for tests.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::ops::{Bound, Range};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+use super::probe::{self, Capabilities};
 use super::{Listed, ObjectStore, Put, StoreError};
 use crate::agent_api::wal::Signed;
 use crate::secret::Secret;
@@ -24,6 +26,7 @@ struct State {
     /// Writes that are done although they are said to have failed.
     lying: u32,
     ignores_conditions: bool,
+    found: Option<Capabilities>,
 }
 
 impl MemoryStore {
@@ -133,6 +136,7 @@ impl MemoryStore {
         Signed {
             url: Secret::new(format!("memory://archive/{key}")),
             headers: BTreeMap::new(),
+            look_first: None,
         }
     }
 }
@@ -192,5 +196,17 @@ impl ObjectStore for MemoryStore {
         _: Duration,
     ) -> BoxFuture<'a, Result<Signed, StoreError>> {
         Box::pin(async move { Ok(Self::signed(key)) })
+    }
+    fn probe(&self) -> BoxFuture<'_, Result<Capabilities, StoreError>> {
+        Box::pin(async move {
+            let found =
+                probe::probe(|content| Box::pin(ready(self.write(probe::KEY, content)))).await?;
+            self.state().found = Some(found);
+            Ok(found)
+        })
+    }
+
+    fn capabilities(&self) -> Option<Capabilities> {
+        self.state().found
     }
 }

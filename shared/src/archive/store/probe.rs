@@ -1,8 +1,9 @@
 //! What a store can do, found out by trying.
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 
-use super::{ObjectStore, Put, StoreError};
+use super::{Put, StoreError};
 
 /// The object that is written to find out. It stays: there is nothing to clean up.
 pub(super) const KEY: &str = "probe/conditional-put";
@@ -15,20 +16,17 @@ pub struct Capabilities {
     pub conditional_put: bool,
 }
 
-/// Finds out what `store` can do. Idempotent, also when it is killed halfway.
+/// Finds out what a store can do, where `write` writes [`KEY`] on the condition that it is not there.
 ///
 /// # Errors
 /// [`StoreError`] if the store cannot say now, or refuses.
-pub async fn probe(store: &dyn ObjectStore) -> Result<Capabilities, StoreError> {
+pub(super) async fn probe<'a>(
+    write: impl Fn(Bytes) -> BoxFuture<'a, Result<Put, StoreError>> + Send,
+) -> Result<Capabilities, StoreError> {
     // Whether the first write or one of long ago stored it: the second one must be refused.
-    store.put(KEY, Bytes::from_static(b"once")).await?;
-    let second = store.put(KEY, Bytes::from_static(b"twice")).await?;
-    Ok(of_second_write(second))
-}
-
-/// What the second write of a name tells.
-pub(super) fn of_second_write(answer: Put) -> Capabilities {
-    Capabilities {
-        conditional_put: answer == Put::AlreadyThere,
-    }
+    write(Bytes::from_static(b"once")).await?;
+    let second = write(Bytes::from_static(b"twice")).await?;
+    Ok(Capabilities {
+        conditional_put: second == Put::AlreadyThere,
+    })
 }

@@ -4,7 +4,7 @@ mod calls;
 mod signing;
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -74,9 +74,8 @@ pub struct S3Store {
     bucket: String,
     prefix: String,
     encryption: Encryption,
-    /// Whether the store refuses to write over an object when told so. Taken for granted until a
-    /// [probe](Self::probe) tells otherwise.
-    conditional_put: AtomicBool,
+    /// What the last probe found.
+    found: Mutex<Option<Capabilities>>,
 }
 
 impl S3Store {
@@ -113,29 +112,15 @@ impl S3Store {
             bucket: settings.bucket,
             prefix: settings.prefix,
             encryption: settings.encryption,
-            conditional_put: AtomicBool::new(true),
+            found: Mutex::default(),
         }
     }
 
-    /// Finds out what the store can do, and keeps to it: where conditions are ignored,
-    /// [`put`](ObjectStore::put) looks before it writes.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot say now, or refuses.
-    pub async fn probe(&self) -> Result<Capabilities, StoreError> {
-        self.write(probe::KEY, Bytes::from_static(b"once")).await?;
-        let second = self.write(probe::KEY, Bytes::from_static(b"twice")).await?;
-        let found = probe::of_second_write(second);
-        self.conditional_put
-            .store(found.conditional_put, Ordering::Relaxed);
-        if !found.conditional_put {
-            tracing::warn!(
-                bucket = self.bucket,
-                "the archive's store ignores If-None-Match: two writers of one object are not \
-                 kept apart for sure; use a store that knows conditional writes"
-            );
-        }
-        Ok(found)
+    /// Whether the store itself refuses to write over an object when told so. Not taken for granted
+    /// before it was found out.
+    fn keeps_conditions(&self) -> bool {
+        self.capabilities()
+            .is_some_and(|found| found.conditional_put)
     }
 
     fn full(&self, key: &str) -> String {
@@ -154,8 +139,7 @@ impl ObjectStore for S3Store {
 
     fn put<'a>(&'a self, key: &'a str, content: Bytes) -> BoxFuture<'a, Result<Put, StoreError>> {
         Box::pin(async move {
-            let trusted = self.conditional_put.load(Ordering::Relaxed);
-            if !trusted && self.is_there(key).await? {
+            if !self.keeps_conditions() && self.is_there(key).await? {
                 return Ok(Put::AlreadyThere);
             }
             self.write(key, content).await
@@ -189,5 +173,16 @@ impl ObjectStore for S3Store {
         valid_for: Duration,
     ) -> BoxFuture<'a, Result<Signed, StoreError>> {
         Box::pin(self.signed_put(key, valid_for))
+    }
+    fn probe(&self) -> BoxFuture<'_, Result<Capabilities, StoreError>> {
+        Box::pin(async move {
+            let found = probe::probe(|content| Box::pin(self.write(probe::KEY, content))).await?;
+            *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+            Ok(found)
+        })
+    }
+
+    fn capabilities(&self) -> Option<Capabilities> {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use super::{Epoch, stored};
+use super::{Epoch, Retry, stored};
 use crate::db::{DbError, fleet::Recorded};
 use crate::units::Lsn;
 
@@ -12,6 +12,8 @@ use crate::units::Lsn;
 pub struct Position {
     /// Everything up to here is durable.
     pub watermark: Lsn,
+    /// Where the object begins that ends at the watermark; null if none is known to.
+    pub tail: Option<Lsn>,
     /// Segments below here are one object each, or will never be.
     pub compacted: Lsn,
 }
@@ -21,6 +23,8 @@ pub struct Position {
 pub struct Progress {
     /// How much the archive has now.
     pub to: Position,
+    /// When the next segment is tried again that could not be put together; null if none failed.
+    pub retry: Option<Retry>,
     /// How far the leader had flushed when the push began.
     pub flush: Lsn,
 }
@@ -33,7 +37,7 @@ impl Progress {
 
     /// Whether anything is different from what is stored: an idle database makes no write.
     pub fn is_news_for(&self, epoch: &Epoch) -> bool {
-        let moved = self.to != epoch.position();
+        let moved = self.to != epoch.position() || self.retry != epoch.retry;
         let known = epoch
             .behind
             .is_some_and(|behind| behind.lsn > self.to.watermark);
@@ -47,6 +51,7 @@ impl Epoch {
     pub fn position(&self) -> Position {
         Position {
             watermark: self.watermark,
+            tail: self.tail,
             compacted: self.compacted,
         }
     }
@@ -68,7 +73,10 @@ pub async fn advance(
         set
             watermark_lsn = $5,
             watermark_at = case when $5 > watermark_lsn then $8 else watermark_at end,
+            tail_lsn = $9,
             compacted_lsn = $6,
+            compaction_failures = $10,
+            compaction_retry_at = $11,
             flush_lsn = $7,
             behind_lsn = case
                 when $5 >= $7 then null
@@ -97,6 +105,11 @@ pub async fn advance(
         stored(progress.to.compacted),
         stored(progress.flush),
         now,
+        progress.to.tail.map(stored),
+        progress.retry.map_or(0, |retry| {
+            i32::try_from(retry.failures).unwrap_or(i32::MAX)
+        }),
+        progress.retry.map(|retry| retry.at),
     )
     .execute(ex)
     .await
@@ -119,7 +132,10 @@ pub async fn record_gap(
             set
                 watermark_lsn = $4,
                 watermark_at = $5,
+                tail_lsn = null,
                 compacted_lsn = $4,
+                compaction_failures = 0,
+                compaction_retry_at = null,
                 behind_lsn = case when behind_lsn > $4 then behind_lsn end,
                 behind_since = case when behind_lsn > $4 then behind_since end
             where

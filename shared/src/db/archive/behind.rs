@@ -115,6 +115,7 @@ pub async fn lagging(ex: impl PgExecutor<'_>) -> Result<Vec<Lagging>, DbError> {
                 on participants.timeline_id = jobs.subject_id
                 and participants.role = 'leader'
                 and participants.state <> 'removed'
+                and participants.destroy_requested_at is null
             join servers on servers.id = participants.server_id
             join plans on plans.name = servers.plan
             left join lateral (
@@ -176,4 +177,47 @@ pub async fn whole_again(ex: impl PgExecutor<'_>) -> Result<Vec<TimelineId>, DbE
     .fetch_all(ex)
     .await
     .map_err(DbError::during("list who can be restored again"))
+}
+
+/// Clears the alerts about timelines that have ended: nobody pushes them, and none has a leader that
+/// stays. At most 1,000; tells how many. Whoever raises one looked before the end, and comes after it.
+pub async fn settle_ended(ex: impl PgExecutor<'_>, now: DateTime<Utc>) -> Result<u64, DbError> {
+    let done = sqlx::query!(
+        r#"
+        with ended as (
+            select alerts.id
+            from alerts
+            where
+                alerts.subject_kind = 'timeline'
+                and alerts.cleared_at is null
+                and not exists (
+                    select
+                    from jobs
+                    where jobs.kind = 'wal_push' and jobs.subject_id = alerts.subject_id
+                )
+                and not exists (
+                    select
+                    from participants
+                    where
+                        participants.timeline_id = alerts.subject_id
+                        and participants.role = 'leader'
+                        and participants.state <> 'removed'
+                        and participants.destroy_requested_at is null
+                )
+            order by alerts.id
+            limit 1000
+        )
+        update alerts
+        set cleared_at = greatest($1, alerts.raised_at)
+        from ended
+        where alerts.id = ended.id and alerts.cleared_at is null
+        "#,
+        now,
+    )
+    .execute(ex)
+    .await
+    .map_err(DbError::during(
+        "clear the alerts of timelines that have ended",
+    ))?;
+    Ok(done.rows_affected())
 }

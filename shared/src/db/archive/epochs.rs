@@ -18,14 +18,28 @@ pub struct Epoch {
     pub watermark: Lsn,
     /// Moment the watermark last moved.
     pub watermark_at: DateTime<Utc>,
+    /// Where the object begins that ends at the watermark; null if nothing is before the watermark,
+    /// as at the start and behind a gap.
+    pub tail: Option<Lsn>,
     /// Segments below here are one object each, or will never be.
     pub compacted: Lsn,
+    /// When the next segment is tried again that could not be put together; null if none failed.
+    pub retry: Option<Retry>,
     /// How far the leader had flushed when WAL was last recorded.
     pub flush: Lsn,
     /// What is known to wait for the archive; null when nothing is.
     pub behind: Option<Behind>,
     /// Moment nothing more of it was accepted; null while it is written.
     pub sealed_at: Option<DateTime<Utc>>,
+}
+
+/// A segment that could not be put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// Times in a row (≥ 1).
+    pub failures: u32,
+    /// Moment before which it is not tried again.
+    pub at: DateTime<Utc>,
 }
 
 /// The columns of an epoch as they are stored.
@@ -42,7 +56,10 @@ pub(super) struct Row {
     pub(super) cut_lsn: Option<i64>,
     pub(super) watermark_lsn: i64,
     pub(super) watermark_at: DateTime<Utc>,
+    pub(super) tail_lsn: Option<i64>,
     pub(super) compacted_lsn: i64,
+    pub(super) compaction_failures: i32,
+    pub(super) compaction_retry_at: Option<DateTime<Utc>>,
     pub(super) flush_lsn: i64,
     pub(super) behind_lsn: Option<i64>,
     pub(super) behind_since: Option<DateTime<Utc>>,
@@ -81,7 +98,12 @@ impl TryFrom<Row> for Epoch {
             },
             watermark: lsn(row.watermark_lsn),
             watermark_at: row.watermark_at,
+            tail: row.tail_lsn.map(lsn),
             compacted: lsn(row.compacted_lsn),
+            retry: row.compaction_retry_at.map(|at| Retry {
+                failures: row.compaction_failures.unsigned_abs(),
+                at,
+            }),
             flush: lsn(row.flush_lsn),
             behind: row
                 .behind_lsn
@@ -108,7 +130,8 @@ pub async fn current_epoch(
             number,
             participant_id as "participant: ParticipantId",
             generation, tli, system_identifier, segment_bytes, start_lsn, parent_number, cut_lsn,
-            watermark_lsn, watermark_at, compacted_lsn, flush_lsn, behind_lsn, behind_since,
+            watermark_lsn, watermark_at, tail_lsn, compacted_lsn,
+            compaction_failures, compaction_retry_at, flush_lsn, behind_lsn, behind_since,
             sealed_at, created_at
         from epochs
         where timeline_id = $1

@@ -10,6 +10,9 @@ pub const BEHIND_SECONDS: &str = "ringmaster_archive_behind_seconds";
 pub const BEHIND_BYTES: &str = "ringmaster_archive_behind_bytes";
 /// Timelines with WAL that is known to wait for the archive; sampled by a sweep.
 pub const TIMELINES_BEHIND: &str = "ringmaster_archive_timelines_behind";
+/// Whether the archive's store keeps two writers of one name apart: 1 if it does, 0 if it ignores
+/// conditions or has not said yet.
+pub const CONDITIONAL_WRITES: &str = "ringmaster_archive_conditional_writes";
 /// Pushes of WAL. Label: `result`.
 pub const PUSHES: &str = "ringmaster_wal_pushes_total";
 /// Objects of WAL that agents were told to write. Labels: `kind`, `result`.
@@ -61,6 +64,13 @@ pub(super) const TABLE: &[Metric] = &[
         TIMELINES_BEHIND,
         Unit::Count,
         "Timelines with WAL that is known to wait for the archive.",
+        &[],
+    ),
+    gauges(
+        CONDITIONAL_WRITES,
+        Unit::Count,
+        "Whether the archive's store keeps two writers of one name apart: 1 if it does, 0 if it \
+         ignores conditions or has not said yet.",
         &[],
     ),
     counts(

@@ -31,7 +31,16 @@ impl Receiver {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let server = ObjectServer::start().await?;
         let store = server.store();
+        store.probe().await?;
         Ok(Self { server, store })
+    }
+
+    /// From now on it ignores conditions, as the worker finds out.
+    pub(crate) async fn ignore_conditions(&self) -> anyhow::Result<()> {
+        self.server.faults().set(Fault::IgnoreConditions, On::all());
+        let found = self.store.probe().await?;
+        ensure!(!found.conditional_put);
+        Ok(())
     }
 
     /// Ends it: nobody answers any more.
@@ -58,10 +67,11 @@ impl Receiver {
         self.server.faults().clear();
     }
 
-    /// How many requests of this method have come.
+    /// How many requests of this method have come for objects of timelines.
     pub(crate) fn requests(&self, method: &Method) -> usize {
         let seen = self.server.faults().seen();
-        seen.iter().filter(|(of, _)| of == method).count()
+        let ours = |(of, path): &&(Method, String)| of == method && path.contains("/timelines/");
+        seen.iter().filter(ours).count()
     }
 
     /// Waits until as many requests of this method have come.
@@ -78,9 +88,9 @@ impl Receiver {
         Ok(())
     }
 
-    /// All objects by their names.
+    /// All objects of timelines by their names.
     pub(crate) async fn objects(&self) -> anyhow::Result<BTreeMap<String, Bytes>> {
-        let listed = self.store.list("", None, 1000).await?;
+        let listed = self.store.list("timelines/", None, 1000).await?;
         ensure!(listed.len() < 1000, "a test with so many objects");
         let mut objects = BTreeMap::new();
         for object in listed {
@@ -88,6 +98,11 @@ impl Receiver {
             objects.insert(object.key, content.context("it was listed")?);
         }
         Ok(objects)
+    }
+
+    /// Takes an object away, as if by somebody else.
+    pub(crate) async fn remove(&self, key: &str) -> anyhow::Result<()> {
+        Ok(self.store.delete(&[key.to_owned()]).await?)
     }
 
     /// Puts an object there, in place of what was there, as if by somebody else.

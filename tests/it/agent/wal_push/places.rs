@@ -156,6 +156,35 @@ async fn other_content_is_a_conflict_and_stays_as_it_is() -> anyhow::Result<()> 
 }
 
 #[tokio::test]
+async fn where_conditions_are_ignored_it_looks_before_it_writes() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    world.receiver.ignore_conditions().await?;
+    let start = world.start_of_slot().await?;
+    world.write(2 * MIB).await?;
+    let ranges = world.ranges(start, 2);
+    let key = world.prefix.chunk(RUN, ranges[1].start);
+    world.receiver.insert(&key, "of somebody else").await?;
+    for again in [false, true] {
+        let pushed = world
+            .push(&world.call(world.chunks(&ranges).await?))
+            .await?
+            .chunks;
+        assert!(
+            match &pushed[0] {
+                Placed::Stored { end, .. } => !again && *end == ranges[0].end,
+                Placed::Adopted { end } => again && *end == ranges[0].end,
+                _ => false,
+            },
+            "{pushed:?}"
+        );
+        assert!(matches!(pushed[1], Placed::Conflict { .. }), "{pushed:?}");
+    }
+    let objects = world.receiver.objects().await?;
+    assert_eq!(objects[&key], "of somebody else");
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_object_that_reaches_beyond_the_flushed_wal_is_a_conflict() -> anyhow::Result<()> {
     let world = World::start().await?;
     let start = world.push_all(world.start_of_slot().await?).await?;

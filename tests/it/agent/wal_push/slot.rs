@@ -5,7 +5,7 @@ use shared::agent_api::wal::Placed;
 use shared::units::Lsn;
 use sqlx::Executor as _;
 
-use crate::agent::archiving::{MIB, World, after};
+use crate::agent::archiving::{MIB, RUN, World, after};
 
 #[tokio::test]
 async fn the_slot_moves_up_to_what_is_safe_and_never_back() -> anyhow::Result<()> {
@@ -70,6 +70,15 @@ async fn recycled_wal_is_missing_and_the_slot_is_made_anew() -> anyhow::Result<(
         (pushed.chunks, pushed.slot_restart_lsn),
         (vec![Placed::Missing], None)
     );
+    let mut compact = world.call(Vec::new());
+    compact.segments = vec![world.segment(start).await?];
+    let gone = world.push(&compact).await?.segments;
+    assert_eq!(gone, [Placed::Missing]);
+    // What is there cannot be compared any more, and whoever restores would read it.
+    let key = world.prefix.segment(RUN, start);
+    world.receiver.insert(&key, "of somebody").await?;
+    let there = world.push(&compact).await?.segments;
+    assert!(matches!(there[..], [Placed::Conflict { .. }]), "{there:?}");
     let pushed = world.push(&call).await?;
     assert_eq!(pushed.chunks, [Placed::Missing]);
     let held = pushed.slot_restart_lsn.unwrap();

@@ -10,7 +10,8 @@ use shared::archive::store::StoreError;
 use shared::db::archive::{Epoch, Position, Progress};
 use shared::units::Lsn;
 
-use super::{Came, Slice, told};
+use super::compaction::Plan;
+use super::{Came, Slice, seam, told};
 use crate::ring::TurnError;
 
 /// Milliseconds after which the agent must answer. Shorter than a lease, which therefore is seldom
@@ -30,6 +31,8 @@ pub(super) struct Found {
     pub(super) held_from: Option<Lsn>,
     /// A segment that cannot be put together because the archive has another one.
     pub(super) other_segment: Option<(Lsn, String)>,
+    /// What was wrong with the first segment that could not be put together, if that was said.
+    pub(super) compaction_trouble: Option<String>,
 }
 
 impl Found {
@@ -51,8 +54,8 @@ impl Slice<'_> {
             places_max: PLACES_MAX,
         };
         let chunks = places(epoch.watermark, epoch.flush, &cut);
-        let compaction = self.compaction(epoch).await;
-        let order = self.order(epoch, &chunks, &compaction).await?;
+        let plan = self.plan(epoch).await;
+        let order = self.order(epoch, &chunks, &plan.compaction).await?;
         if !self.turn.still_mine() {
             return Ok(Came::Overtaken);
         }
@@ -63,7 +66,7 @@ impl Slice<'_> {
             Err(error) => return self.unanswered(error),
         };
         told::objects(&answer);
-        let found = found(epoch, &chunks, &compaction, &answer);
+        let found = self.found(epoch, &chunks, plan, &answer);
         self.settle(epoch, &found).await
     }
 
@@ -82,6 +85,7 @@ impl Slice<'_> {
             timeline: record.timeline,
             system_identifier: record.system_identifier,
             run,
+            seam: self.seam(epoch).await?,
             chunks: self
                 .archive
                 .places(chunks, |at| prefix.chunk(run, at))
@@ -90,7 +94,7 @@ impl Slice<'_> {
                 .archive
                 .places(segments, |at| prefix.segment(run, at))
                 .await?,
-            safe_lsn: epoch.compacted,
+            safe_lsn: seam::safe(epoch, self.compacts(epoch)),
             answer_within_ms: ANSWER_WITHIN_MS,
         })
     }
@@ -108,6 +112,42 @@ impl Slice<'_> {
         );
         told::pushed("refused");
         Ok(Came::Nowhere)
+    }
+
+    fn found(&self, epoch: &Epoch, chunks: &[Range<Lsn>], plan: Plan, answer: &WalPushed) -> Found {
+        let segment_bytes = epoch.record.segment_bytes;
+        let mut advanced = advance(epoch.watermark, segment_bytes, chunks, &answer.chunks);
+        if answer.flush_lsn < epoch.watermark {
+            let flush = answer.flush_lsn;
+            advanced.stop = Stop::Conflict(format!("the leader has flushed only up to {flush}"));
+        }
+        let mut segments = plan.compaction.segments().zip(&answer.segments);
+        let other_segment = segments.find_map(|(segment, placed)| match placed {
+            Placed::Conflict { detail } => Some((segment.start, detail.clone())),
+            Placed::Stored { .. }
+            | Placed::Adopted { .. }
+            | Placed::Missing
+            | Placed::Failed { .. }
+            | Placed::Unfinished => None,
+        });
+        let watermark = advanced.watermark;
+        let compacted = compacted_after(epoch.compacted, &plan.compaction, &answer.segments);
+        let retry = self.retry(epoch, &plan, (compacted, watermark), &answer.segments);
+        Found {
+            progress: Progress {
+                to: Position {
+                    watermark,
+                    tail: advanced.last.or(epoch.tail),
+                    compacted,
+                },
+                retry,
+                flush: answer.flush_lsn,
+            },
+            stop: advanced.stop,
+            held_from: answer.slot_restart_lsn,
+            other_segment,
+            compaction_trouble: plan.trouble.or_else(|| trouble_of(&answer.segments)),
+        }
     }
 }
 
@@ -129,39 +169,14 @@ fn chunk_bytes_max(attempts: u32) -> u64 {
     (CHUNK_BYTES_MAX >> attempts.min(10)).max(CHUNK_BYTES_LEAST)
 }
 
-fn found(
-    epoch: &Epoch,
-    chunks: &[Range<Lsn>],
-    compaction: &Compaction,
-    answer: &WalPushed,
-) -> Found {
-    let segment_bytes = epoch.record.segment_bytes;
-    let mut advanced = advance(epoch.watermark, segment_bytes, chunks, &answer.chunks);
-    if answer.flush_lsn < epoch.watermark {
-        let flush = answer.flush_lsn;
-        advanced.stop = Stop::Conflict(format!("the leader has flushed only up to {flush}"));
-    }
-    let mut segments = compaction.segments().zip(&answer.segments);
-    let other_segment = segments.find_map(|(segment, placed)| match placed {
-        Placed::Conflict { detail } => Some((segment.start, detail.clone())),
-        Placed::Stored { .. }
-        | Placed::Adopted { .. }
-        | Placed::Missing
-        | Placed::Failed { .. }
-        | Placed::Unfinished => None,
-    });
-    Found {
-        progress: Progress {
-            to: Position {
-                watermark: advanced.watermark,
-                compacted: compacted_after(epoch.compacted, compaction, &answer.segments),
-            },
-            flush: answer.flush_lsn,
-        },
-        stop: advanced.stop,
-        held_from: answer.slot_restart_lsn,
-        other_segment,
-    }
+/// What is wrong with the first segment that failed, if that was said.
+fn trouble_of(segments: &[Placed]) -> Option<String> {
+    segments.iter().find_map(|placed| match placed {
+        Placed::Conflict { detail } | Placed::Failed { detail } => Some(detail.clone()),
+        Placed::Stored { .. } | Placed::Adopted { .. } | Placed::Missing | Placed::Unfinished => {
+            None
+        }
+    })
 }
 
 #[cfg(test)]

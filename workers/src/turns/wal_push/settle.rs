@@ -28,6 +28,7 @@ impl Slice<'_> {
         if let Some((at, detail)) = &found.other_segment {
             self.conflict(*at, detail).await?;
         }
+        self.tell_of_compaction(epoch, found).await?;
         let at = progress.to.watermark;
         let moved = at > epoch.watermark;
         // Not for every step: chunks stay small on a way that is slow, or each first try on it
@@ -128,6 +129,7 @@ impl Slice<'_> {
         let over = [
             (ArchiveAlert::Conflict, found.proves_segments_alike(epoch)),
             (ArchiveAlert::Behind, drained),
+            (ArchiveAlert::Compaction, found.progress.retry.is_none()),
         ];
         for (alert, is_over) in over {
             let name = alert.as_str();

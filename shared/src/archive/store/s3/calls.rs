@@ -10,9 +10,10 @@ use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 
-use super::super::verdict::{Verdict, judge};
+use super::super::verdict::judge;
 use super::super::{Listed, Put, StoreError};
 use super::{Encryption, S3Store};
+use crate::archive::verdict::Verdict;
 
 impl S3Store {
     pub(super) async fn read(
@@ -49,7 +50,8 @@ impl S3Store {
     pub(super) async fn is_there(&self, key: &str) -> Result<bool, StoreError> {
         let call = self.client.head_object().bucket(&self.bucket);
         match call.key(self.full(key)).send().await {
-            Ok(_) => Ok(true),
+            Ok(output) if output.e_tag().is_some() => Ok(true),
+            Ok(_) => Err(transient("look for", key, "the answer has no ETag")),
             Err(error) => match judge(&error).0 {
                 Verdict::Absent => Ok(false),
                 Verdict::AlreadyThere

@@ -34,7 +34,22 @@ impl S3Store {
         let operation = "sign a write of";
         let lifetime = PresigningConfig::expires_in(valid_for)
             .map_err(|error| refused(operation, key, &error))?;
-        match self.put_if_absent(key).presigned(lifetime).await {
+        let mut write = match self.put_if_absent(key).presigned(lifetime).await {
+            Ok(request) => signed(&request),
+            Err(error) => return Err(failed(operation, key, &error)),
+        };
+        if !self.keeps_conditions() {
+            write.look_first = Some(Box::new(self.signed_head(key, valid_for).await?));
+        }
+        Ok(write)
+    }
+
+    async fn signed_head(&self, key: &str, valid_for: Duration) -> Result<Signed, StoreError> {
+        let operation = "sign a look for";
+        let lifetime = PresigningConfig::expires_in(valid_for)
+            .map_err(|error| refused(operation, key, &error))?;
+        let call = self.client.head_object().bucket(&self.bucket);
+        match call.key(self.full(key)).presigned(lifetime).await {
             Ok(request) => Ok(signed(&request)),
             Err(error) => Err(failed(operation, key, &error)),
         }
@@ -48,6 +63,7 @@ fn signed(request: &PresignedRequest) -> Signed {
         headers: headers
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
+        look_first: None,
     }
 }
 
