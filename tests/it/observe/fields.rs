@@ -81,6 +81,31 @@ async fn what_is_in_a_database_is_seen() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_database_that_was_written_to_is_measured_again() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    world.create("shop").await?;
+    let prober = prober(GENEROUS_MS);
+    let target = world.target("shop");
+    let first = feel(&prober, &target).await.database_size_bytes;
+    let idle = feel(&prober, &target).await.database_size_bytes;
+    assert!(first.is_some());
+    assert_eq!(idle, first, "nothing was written");
+    let customer = world.customer("shop").await?;
+    let grow =
+        "create table large as select n, repeat('x', 100) as body from generate_series(1, 20000) n";
+    customer.run(grow).await?;
+    let grown = feel(&prober, &target).await.database_size_bytes;
+    let known = world
+        .admin("shop")
+        .await?
+        .text("select pg_database_size('shop')::text")
+        .await?;
+    assert_eq!(grown.map(|bytes| bytes.to_string()), Some(known));
+    assert!(grown > first);
+    Ok(())
+}
+
+#[tokio::test]
 async fn connections_and_transactions_of_customers_are_seen_and_ours_are_not() -> anyhow::Result<()>
 {
     let world = World::start().await?;

@@ -38,10 +38,10 @@ pub(super) fn observation(parts: Parts<'_>) -> Observation {
     let mut observation = match look {
         Err(outage) => Observation::absent(now, outage),
         Ok((look, took)) => {
-            let (tables, size_bytes) = survey
-                .map(|survey| (survey.table_use(now), survey.size_bytes))
-                .or_else(|| before.and_then(|seen| seen.survey))
-                .unzip();
+            let known = before.and_then(|seen| seen.survey);
+            let (known_tables, known_size) = known.unzip();
+            let tables = survey.map(|survey| survey.table_use(now)).or(known_tables);
+            let size_bytes = survey.and_then(|survey| survey.size_bytes).or(known_size);
             Observation {
                 observed_at: now,
                 available: true,

@@ -31,8 +31,8 @@ pub(super) struct Look {
 /// Answer of `survey.sql`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Survey {
-    /// Size of the database in bytes.
-    pub(super) size_bytes: u64,
+    /// Size of the database in bytes; null if it was not to be measured.
+    pub(super) size_bytes: Option<u64>,
     /// Number of tables.
     pub(super) tables: u64,
     /// Live rows, as estimated.
@@ -41,6 +41,21 @@ pub(super) struct Survey {
     pub(super) sequential_scans: u64,
     /// Index scans since then.
     pub(super) index_scans: u64,
+}
+
+/// A survey that is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SurveyWish {
+    /// The WAL position when the size was measured last. As long as it stands there, no
+    /// transaction has ended that could have changed the size.
+    pub(super) sized_at: Option<Lsn>,
+}
+
+impl SurveyWish {
+    /// Whether the size can be another one than at the last measurement.
+    pub(super) fn measures_size(self, look: &Look) -> bool {
+        look.wal_lsn.is_none() || look.wal_lsn != self.sized_at
+    }
 }
 
 impl Look {
@@ -78,7 +93,8 @@ impl Survey {
     /// When the row is not of the expected shape.
     pub(super) fn read(row: &Row) -> Result<Self, Failure> {
         Ok(Self {
-            size_bytes: count(row, "size_bytes")?,
+            size_bytes: read::<Option<i64>>(row, "size_bytes")?
+                .and_then(|size| size.try_into().ok()),
             tables: count(row, "table_count")?,
             rows_estimated: count(row, "rows_estimated")?,
             sequential_scans: count(row, "sequential_scans")?,
@@ -114,6 +130,26 @@ fn approximate(count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_size_is_measured_unless_the_wal_stands_where_it_stood() {
+        let at = |bytes| Some(Lsn::from_bytes(bytes));
+        let look = |wal_lsn| Look {
+            started_at: DateTime::UNIX_EPOCH,
+            wal_lsn,
+            open: 0,
+            active: 0,
+            oldest_transaction_s: None,
+            wal_wait_s: None,
+            blocks_fetched: 0,
+            blocks_hit: 0,
+        };
+        let measures = |sized_at, wal_lsn| SurveyWish { sized_at }.measures_size(&look(wal_lsn));
+        assert!(measures(None, at(7)));
+        assert!(measures(at(6), at(7)));
+        assert!(measures(None, None));
+        assert!(!measures(at(7), at(7)));
+    }
 
     #[test]
     fn a_counter_becomes_a_float() {

@@ -29,11 +29,22 @@ pub struct Seen {
     pub(super) survey: Option<(TableUse, u64)>,
     /// When the last survey was tried.
     pub(super) survey_tried_at: Option<DateTime<Utc>>,
+    /// The WAL position just before the size was measured last; null if it is not known from here.
+    pub(super) sized_at: Option<Lsn>,
     /// The WAL position, and the last look that saw another one; the first look, if none did.
     pub(super) wal: Option<(Lsn, DateTime<Utc>)>,
     /// The last start of PostgreSQL that was seen.
     started_at: Option<DateTime<Utc>>,
     felt_at: Instant,
+}
+
+/// A survey that was part of a look.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tried {
+    /// Moment of the look.
+    pub(super) at: DateTime<Utc>,
+    /// WAL position of the look, if the size was measured after it.
+    pub(super) sized_at: Option<Lsn>,
 }
 
 /// The newest observation of each resource that this worker felt.
@@ -58,15 +69,15 @@ impl Newest {
         self.lock().remove(&resource);
     }
 
-    /// Takes a look into account. `survey_tried_at` is the moment of a survey that was part of it.
+    /// Takes a look into account, and the survey that was tried with it.
     pub(super) fn record(
         &self,
         resource: ResourceId,
         observation: Observation,
-        survey_tried_at: Option<DateTime<Utc>>,
+        tried: Option<Tried>,
     ) {
         let mut all = self.lock();
-        let seen = Seen::after(all.get(&resource), observation, survey_tried_at);
+        let seen = Seen::after(all.get(&resource), observation, tried);
         all.insert(resource, seen);
     }
 
@@ -81,11 +92,7 @@ impl Newest {
 }
 
 impl Seen {
-    fn after(
-        before: Option<&Self>,
-        observation: Observation,
-        survey_tried_at: Option<DateTime<Utc>>,
-    ) -> Self {
+    fn after(before: Option<&Self>, observation: Observation, tried: Option<Tried>) -> Self {
         let now = observation.observed_at;
         let since = before
             .filter(|seen| seen.observation.available == observation.available)
@@ -123,8 +130,12 @@ impl Seen {
             absent_in_a_row,
             restarted_from,
             survey: survey.or_else(|| before.and_then(|seen| seen.survey)),
-            survey_tried_at: survey_tried_at
+            survey_tried_at: tried
+                .map(|tried| tried.at)
                 .or_else(|| before.and_then(|seen| seen.survey_tried_at)),
+            sized_at: tried
+                .and_then(|tried| tried.sized_at)
+                .or_else(|| before.and_then(|seen| seen.sized_at)),
             wal,
             started_at: observation.postgres_started_at.or(known_start),
             felt_at: Instant::now(),

@@ -10,7 +10,8 @@ use shared::ids::ParticipantId;
 use tokio::time::Instant;
 
 use super::compose::{Parts, observation};
-use super::newest::{Newest, Seen};
+use super::look::SurveyWish;
+use super::newest::{Newest, Seen, Tried};
 use super::reach::Reach;
 use super::{FeelConfig, Target, metrics};
 
@@ -59,18 +60,28 @@ impl Prober {
     ) -> Observation {
         let started = Instant::now();
         let before = self.0.newest.get(target.resource);
-        let due = self.survey_due(target, before.as_ref(), now);
+        let wish = self
+            .survey_due(target, before.as_ref(), now)
+            .then(|| SurveyWish {
+                sized_at: before.as_ref().and_then(|seen| seen.sized_at),
+            });
         let mut survey = None;
-        let mut survey_tried_at = None;
-        let look = match self.0.reach.look(target, due && !target.shared).await {
+        let mut tried = None;
+        let with_look = wish.filter(|_| !target.shared);
+        let look = match self.0.reach.look(target, with_look).await {
             Ok(found) => {
-                if due {
-                    survey_tried_at = Some(now);
+                if let Some(wish) = wish {
                     survey = if target.shared {
-                        self.0.reach.survey_apart(target).await
+                        let size = wish.measures_size(&found.look);
+                        self.0.reach.survey_apart(target, size).await
                     } else {
                         found.survey
                     };
+                    let sized = survey.is_some_and(|survey| survey.size_bytes.is_some());
+                    tried = Some(Tried {
+                        at: now,
+                        sized_at: found.look.wal_lsn.filter(|_| sized),
+                    });
                 }
                 Ok((found.look, found.took))
             }
@@ -87,7 +98,7 @@ impl Prober {
         metrics::observed(&observation, started.elapsed());
         self.0
             .newest
-            .record(target.resource, observation.clone(), survey_tried_at);
+            .record(target.resource, observation.clone(), tried);
         observation
     }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::budget::Budget;
 use super::failure::Failure;
 use super::kept::{Kept, Slot};
-use super::look::{Look, Survey};
+use super::look::{Look, Survey, SurveyWish};
 use super::metrics::{self, Purpose};
 use super::session::Session;
 use super::{FeelConfig, Target};
@@ -50,8 +50,12 @@ impl Reach {
         self.kept.len()
     }
 
-    /// Looks once, over the kept connection, with a survey after it if `survey`.
-    pub(super) async fn look(&self, target: &Target, survey: bool) -> Result<Found, Outage> {
+    /// Looks once, over the kept connection, with a survey after it if one is wanted.
+    pub(super) async fn look(
+        &self,
+        target: &Target,
+        survey: Option<SurveyWish>,
+    ) -> Result<Found, Outage> {
         let asked_at = Instant::now();
         let mut slot = self.kept.slot(target.participant).await;
         // Another look has waited for this server in vain while we waited too: that is our answer.
@@ -63,8 +67,9 @@ impl Reach {
         match self.look_in(&mut slot, target).await {
             Ok((session, look, took)) => {
                 slot.failed = None;
-                let survey = if survey {
-                    self.survey_over(&mut slot, session, target).await
+                let survey = if let Some(wish) = survey {
+                    let size = wish.measures_size(&look);
+                    self.survey_over(&mut slot, session, target, size).await
                 } else {
                     slot.session = Some(session);
                     None
@@ -84,13 +89,13 @@ impl Reach {
 
     /// Surveys a database of a shared server over a connection of its own: the kept one is to
     /// another database. A failure is no outage.
-    pub(super) async fn survey_apart(&self, target: &Target) -> Option<Survey> {
+    pub(super) async fn survey_apart(&self, target: &Target, size: bool) -> Option<Survey> {
         let surveyed = async {
             let mut budget = self.budget();
             let mut session = self
                 .open(target, &target.database, Purpose::Survey, &mut budget)
                 .await?;
-            let survey = budget.run(session.survey()).await;
+            let survey = budget.run(session.survey(size)).await;
             if survey.is_ok() {
                 close(session).await;
             }
@@ -168,8 +173,9 @@ impl Reach {
         slot: &mut Slot,
         mut session: Session,
         target: &Target,
+        size: bool,
     ) -> Option<Survey> {
-        let surveyed = self.budget().run(session.survey()).await;
+        let surveyed = self.budget().run(session.survey(size)).await;
         let usable = surveyed
             .as_ref()
             .map_or_else(Failure::leaves_session_usable, |_| true);

@@ -109,11 +109,11 @@ impl Session {
         Look::read(&row.ok_or(Failure::DatabaseMissing)?)
     }
 
-    /// Measures and counts what is in the database of this session.
+    /// Counts what is in the database of this session, and measures it if `size`.
     ///
     /// # Errors
     /// When the session failed, or when it took too long.
-    pub(super) async fn survey(&mut self) -> Result<Survey, Failure> {
+    pub(super) async fn survey(&mut self, size: bool) -> Result<Survey, Failure> {
         let statement = if let Some(statement) = &self.survey {
             statement.clone()
         } else {
@@ -122,9 +122,12 @@ impl Session {
                 .map_err(Failure::to("prepare a survey"))?;
             self.survey.insert(statement).clone()
         };
-        let row = drive(&mut self.connection, self.client.query_one(&statement, &[]))
-            .await
-            .map_err(Failure::to("survey"))?;
+        let row = drive(
+            &mut self.connection,
+            self.client.query_one(&statement, &[&size]),
+        )
+        .await
+        .map_err(Failure::to("survey"))?;
         Survey::read(&row)
     }
 

@@ -1,10 +1,15 @@
 -- What takes longer than a look: the size of the current database (a walk over its files) and its
 -- tables (a scan of pg_class). Asked for at a slower cadence than feel.sql; writes nothing.
 --
+-- $1 whether to measure the size: that is most of the cost, and needless while no WAL is written.
+--
 -- Objects below 16384 were made by initdb. The counters of a table are forgotten in a crash, all
 -- together: then the planner's estimate of its rows has to do.
 select
-    pg_catalog.pg_database_size(pg_catalog.current_database()) as size_bytes,
+    case
+        when $1::pg_catalog.bool
+        then pg_catalog.pg_database_size(pg_catalog.current_database())
+    end as size_bytes,
     pg_catalog.count(*) filter (where c.relkind = 'r') as table_count,
     coalesce(pg_catalog.sum(
         case

@@ -77,10 +77,26 @@ fn a_survey_that_failed_is_not_tried_again_at_once() {
     let newest = Newest::default();
     let resource = ResourceId::new();
     newest.record(resource, surveyed(0), None);
-    newest.record(resource, present(60, -10, 1), Some(at(60)));
+    let tried = Tried {
+        at: at(60),
+        sized_at: None,
+    };
+    newest.record(resource, present(60, -10, 1), Some(tried));
     let minute = chrono::Duration::minutes(1);
     assert!(!newest.get(resource).unwrap().survey_due(at(119), minute));
     assert!(newest.get(resource).unwrap().survey_due(at(120), minute));
+}
+
+#[test]
+fn where_the_wal_stood_at_the_last_measurement_is_remembered() {
+    let newest = Newest::default();
+    let resource = ResourceId::new();
+    let lsn = Some(Lsn::from_bytes(1));
+    let tried = |at, sized_at| Some(Tried { at, sized_at });
+    newest.record(resource, surveyed(0), tried(at(0), lsn));
+    newest.record(resource, surveyed(60), tried(at(60), None));
+    newest.record(resource, absent(70), None);
+    assert_eq!(newest.get(resource).unwrap().sized_at, lsn);
 }
 
 #[test]
