@@ -13,7 +13,10 @@ pub mod epoch;
 pub mod frame;
 pub mod layout;
 pub mod manifest;
+pub mod plan;
+pub mod records;
 pub mod store;
+pub mod way;
 
 use std::time::Duration;
 
