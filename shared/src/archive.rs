@@ -14,6 +14,7 @@ pub mod frame;
 pub mod layout;
 pub mod manifest;
 pub mod plan;
+pub mod reads;
 pub mod records;
 pub mod store;
 pub mod way;
