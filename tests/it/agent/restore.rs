@@ -1,5 +1,6 @@
 //! Restores, from the archive to a database of its own.
 
+mod by_hand;
 mod crashes;
 mod damage;
 mod driver;
