@@ -23,6 +23,7 @@ use crate::disk::{DiskProbe, FileDisk};
 use crate::instance::Instance;
 use crate::live::Sampler;
 use crate::paths::Paths;
+use crate::restore;
 use crate::store::Store;
 use crate::wal::Joined;
 
@@ -48,6 +49,8 @@ pub(crate) struct Agent {
     /// How far WAL here is known to be what is archived.
     pub(crate) joined: Joined,
     pub(crate) backups: Backups,
+    /// What is read for a restore, by the way for WAL, which is not pushed then.
+    pub(crate) restore: restore::Board,
     pub(crate) installations: PostgresInstallations,
     pub(crate) boot_id: String,
     pub(crate) authority_pem: String,
@@ -95,6 +98,7 @@ impl Agent {
             archive: Archive::new(WAL_MEMORY_BYTES, processors()),
             joined: Joined::default(),
             backups: Backups::new(Archive::new(BACKUP_MEMORY_BYTES, processors() / 2)),
+            restore: restore::Board::default(),
             started_at: clock.now(),
             wake: Notify::new(),
             certificate_writer: Arc::default(),
@@ -134,6 +138,10 @@ impl Agent {
         };
         let state = self.store.get();
         let instruction = state.instruction.as_ref();
+        let restore = instruction
+            .and_then(|instruction| instruction.spec.birth.restore())
+            .map(|_| self.restore.status(state.restored));
+        let trouble = restore.as_ref().and_then(|restore| restore.trouble.clone());
         InstanceStatus {
             server: self.options.server_id,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -146,9 +154,13 @@ impl Agent {
             phase: facts.phase,
             postgres,
             crashes: state.crashes,
-            last_error: facts.problem.or_else(|| state.last_crash.clone()),
+            last_error: facts
+                .problem
+                .or(trouble)
+                .or_else(|| state.last_crash.clone()),
             disk: self.disk.status(),
             certificate_not_after: self.identity.not_after(),
+            restore,
         }
     }
 }

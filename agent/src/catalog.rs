@@ -15,6 +15,9 @@ pub(crate) use plan::{Catalog, CurrentDatabase, CurrentRole, plan};
 
 use shared::agent_api::InstanceSpec;
 
+use crate::quote::identifier;
+use crate::render::BOOTSTRAP_ROLE;
+
 /// Keeps verifiers out of PostgreSQL's log, and makes what is reported here durable.
 const PREPARE: &str = "
     set log_statement = 'none';
@@ -38,6 +41,13 @@ const ROLES: &str = "
             and coalesce(rolvaliduntil = 'infinity', true)
     from pg_authid
     where rolname = any($1)";
+
+/// Roles that may log in and that the spec does not name.
+const STRANGERS: &str = "
+    select rolname::text
+    from pg_roles
+    where (rolcanlogin or rolsuper) and rolname <> all($1) and rolname <> $2
+    order by rolname";
 
 /// Databases that the spec names, and those of PostgreSQL that everybody could connect to. A
 /// database whose drop was interrupted has a connection limit of -2.
@@ -66,6 +76,29 @@ pub(crate) async fn reconcile(
     }
     let slots = slots::ensure(connection, &spec.slots).await?;
     Ok(commands.len() + slots)
+}
+
+/// Takes the login from all roles that `spec` does not name, but for the one of local
+/// administration: of a restored cluster, whose roles are those of another database. Gives the number
+/// of roles.
+pub(crate) async fn lock_out(
+    connection: &mut PgConnection,
+    spec: &InstanceSpec,
+) -> sqlx::Result<usize> {
+    connection.execute(PREPARE).await?;
+    let named: Vec<&str> = spec.roles.iter().map(|role| role.name.as_str()).collect();
+    let strangers: Vec<String> = sqlx::query_scalar(STRANGERS)
+        .bind(named)
+        .bind(BOOTSTRAP_ROLE)
+        .fetch_all(&mut *connection)
+        .await?;
+    for stranger in &strangers {
+        let stranger = identifier(stranger);
+        let command =
+            format!("alter role {stranger} nologin nosuperuser noreplication password null");
+        run(connection, &command).await?;
+    }
+    Ok(strangers.len())
 }
 
 async fn look(connection: &mut PgConnection, spec: &InstanceSpec) -> sqlx::Result<Catalog> {

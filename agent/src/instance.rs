@@ -22,10 +22,12 @@ mod birth;
 mod configuration;
 mod ending;
 mod postmaster;
+mod restoring;
 
 use back_off::BackOff;
 use ending::FORCED_END;
 use postmaster::Postmaster;
+use restoring::Restoring;
 
 /// Time between two looks at a PostgreSQL that starts.
 const LOOK: Duration = Duration::from_millis(20);
@@ -58,6 +60,8 @@ pub(super) struct Instance {
     starts: BackOff,
     last_start: Option<Instant>,
     failures: BackOff,
+    /// The work of a restore that is under way.
+    restoring: Restoring,
 }
 
 impl Instance {
@@ -71,6 +75,7 @@ impl Instance {
             starts: BackOff::default(),
             last_start: None,
             failures: BackOff::default(),
+            restoring: Restoring::default(),
         }
     }
 
@@ -152,6 +157,9 @@ impl Instance {
     }
 
     async fn step(&mut self, spec: &InstanceSpec, digest: &str) -> anyhow::Result<Progress> {
+        if spec.role != InstanceRole::Leader {
+            self.restoring = Restoring::default();
+        }
         match spec.role {
             InstanceRole::Leader => self.lead(spec, digest).await,
             InstanceRole::Stopped => {
@@ -187,6 +195,12 @@ impl Instance {
             self.agent.board.enter(Phase::Stopped);
             anyhow::bail!("the machine was booted: waiting until the generation is confirmed");
         }
+        if let Some(source) = state.restoring() {
+            return self.restore((spec, digest), source).await;
+        }
+        if state.restored.is_some() {
+            self.clear_restore()?;
+        }
         if !state.born {
             return self.be_born(spec).await;
         }
@@ -210,9 +224,15 @@ impl Instance {
             return Ok(());
         }
         let port = self.postmaster.as_ref().map_or(spec.port, Postmaster::port);
+        let is_restored_now = self.agent.store.get().restoring().is_some();
         let work = async {
             let mut connection = connect_locally(&self.agent.paths.sockets(), port).await?;
-            let commands = catalog::reconcile(&mut connection, spec).await?;
+            let locked_out = if is_restored_now {
+                catalog::lock_out(&mut connection, spec).await?
+            } else {
+                0
+            };
+            let commands = catalog::reconcile(&mut connection, spec).await? + locked_out;
             sqlx::Connection::close(connection).await?;
             Ok(commands)
         };
@@ -250,6 +270,9 @@ impl Instance {
         self.starts.ended_after(lived);
         self.forget_postmaster();
         self.agent.board.enter(Phase::Starting);
+        if self.is_end_of_recovery() {
+            return;
+        }
         self.remember_crash(end).await;
     }
 
@@ -292,7 +315,7 @@ async fn nap_for(nap: Option<Duration>) {
     }
 }
 
-fn ignore_absence(outcome: std::io::Result<()>) -> std::io::Result<()> {
+pub(crate) fn ignore_absence(outcome: std::io::Result<()>) -> std::io::Result<()> {
     match outcome {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other,

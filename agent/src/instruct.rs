@@ -1,6 +1,6 @@
 //! Accepting and refusing instructions.
 
-use shared::agent_api::{Birth, InstanceSpec, Refusal, RefusalCode};
+use shared::agent_api::{InstanceSpec, Refusal, RefusalCode};
 
 use crate::spec_check::check_spec;
 use crate::store::{Instruction, State};
@@ -51,9 +51,10 @@ fn check_succession(state: &State, spec: &InstanceSpec) -> Result<(), String> {
     };
     let held = &instruction.spec;
     if held.birth != spec.birth {
-        let Birth::Initdb { postgres_major } = held.birth;
+        let how = held.birth.restore().map_or("new", |_| "restored");
+        let major = held.birth.postgres_major();
         return Err(format!(
-            "birth: was PostgreSQL {postgres_major} and cannot change"
+            "birth: was a {how} PostgreSQL {major} and cannot change"
         ));
     }
     if spec.incarnation < held.incarnation {
@@ -67,6 +68,7 @@ fn check_succession(state: &State, spec: &InstanceSpec) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use shared::agent_api::Birth;
     use shared::ids::{ParticipantId, RequestId, ServerId};
 
     use super::*;

@@ -18,8 +18,8 @@
 //! - "Stopped" means that no process of the data directory is left.
 //! - Nothing here makes an idle PostgreSQL write, and a disk that hangs does not hang the answers.
 //!
-//! It moves WAL and base backups into the archive by requests that the worker signed, good for minutes, and holds no
-//! credentials but its own certificate.
+//! It moves WAL and base backups into the archive, and restores from there, by requests that the
+//! worker signed, good for minutes, and holds no credentials but its own certificate.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -45,6 +45,7 @@ mod live;
 mod paths;
 mod quote;
 mod render;
+mod restore;
 mod spec_check;
 mod store;
 mod wal;
@@ -54,6 +55,13 @@ pub use config::AgentOptions;
 /// The whole process: reads its options, serves until SIGTERM or SIGINT, and tells by its exit
 /// code whether it could.
 pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments
+        .next()
+        .is_some_and(|first| first == restore::COMMAND)
+    {
+        return restore::run_command(arguments);
+    }
     let outcome = shared::config::parse::<AgentOptions>()
         .map_err(anyhow::Error::from)
         .and_then(run);

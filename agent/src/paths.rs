@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 /// path of a socket may have no more than 107 bytes.
 pub(crate) const SOCKETS_FROM_DATA: &str = "../socket";
 
+/// The directory of a restore as PostgreSQL sees it from its data directory.
+pub(crate) const RESTORE_FROM_DATA: &str = "../restore";
+
 /// Paths below the directory of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths(PathBuf);
@@ -37,6 +40,12 @@ impl Paths {
     /// PostgreSQL's log.
     pub(crate) fn log(&self) -> PathBuf {
         self.0.join("postgres.log")
+    }
+
+    /// What a restore needs until it has ended: what is in place, and the way for WAL; only
+    /// PostgreSQL's user may enter.
+    pub(crate) fn restore(&self) -> PathBuf {
+        self.0.join("restore")
     }
 
     /// What the agent remembers.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use shared::agent_api::restore::Target;
 use shared::agent_api::{HbaRule, InstanceSpec, PROBER_ROLE};
 
 use crate::render::{BOOTSTRAP_ROLE, OWN_SETTINGS};
@@ -32,12 +33,39 @@ pub(crate) fn check_spec(spec: &InstanceSpec) -> Result<(), String> {
             ));
         }
     }
+    check_birth(spec)?;
     check_settings(spec)?;
     spec.hba.iter().try_for_each(check_rule)?;
     check_roles(spec)?;
     check_databases(spec)?;
     check_absent(spec)?;
     check_slots(spec)
+}
+
+fn check_birth(spec: &InstanceSpec) -> Result<(), String> {
+    let Some(source) = spec.birth.restore() else {
+        return Ok(());
+    };
+    let path = &source.path;
+    let Some(last) = path.last() else {
+        return Err("birth: the path has no leg".to_owned());
+    };
+    if path
+        .iter()
+        .any(|leg| leg.run.epoch == 0 || leg.run.tli == 0)
+    {
+        return Err("birth: epochs and tli of the path must be 1 or more".to_owned());
+    }
+    if !path.is_sorted_by_key(|leg| leg.end) {
+        return Err("birth: a leg of the path ends before the one that it left".to_owned());
+    }
+    match source.target {
+        Target::Lsn { lsn } if lsn > last.end => Err(format!(
+            "birth: the target {lsn} lies behind the end of the path, {}",
+            last.end
+        )),
+        Target::End | Target::Lsn { .. } | Target::Time { .. } => Ok(()),
+    }
 }
 
 fn check_settings(spec: &InstanceSpec) -> Result<(), String> {

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 use shared::agent_api::InstanceSpec;
+use shared::agent_api::restore::{RestoreSource, Restored};
 use shared::ids::ServerId;
 use tokio::sync::Mutex;
 
@@ -41,6 +42,10 @@ pub(crate) struct State {
     pub(crate) crashes: u64,
     /// How it last did.
     pub(crate) last_crash: Option<String>,
+    /// Where its history begins, once its restore has reached the target for sure; none before, and
+    /// if it was not born from one.
+    #[serde(default)]
+    pub(crate) restored: Option<Restored>,
 }
 
 /// An accepted instruction.
@@ -65,7 +70,15 @@ impl State {
             confirmed_boot_id: String::new(),
             crashes: 0,
             last_crash: None,
+            restored: None,
         }
+    }
+
+    /// What is restored at the moment; none if it has ended, or the instance was born otherwise.
+    pub(crate) fn restoring(&self) -> Option<&RestoreSource> {
+        let instruction = self.instruction.as_ref()?;
+        let source = instruction.spec.birth.restore()?;
+        self.restored.is_none().then_some(source)
     }
 
     /// Highest generation made durable; 0 before the first.

@@ -12,9 +12,11 @@
 //! | `PUT /v1/certificate` with a [`NewCertificate`] | 204; 400 [`Refusal`] |
 //! | `POST /v1/wal/push` with a [`wal::WalPush`] | 200 [`wal::WalPushed`]; 409 and 400 [`Refusal`] |
 //! | `PUT /v1/backup` with a [`backup::BackupOrder`], `GET /v1/backup` | 200 [`backup::BackupStatus`] or null |
+//! | `POST /v1/archive/reads` with [`restore::ArchiveReads`] | 200 [`restore::RestoreStatus`] or null; 409 and 400 [`Refusal`] |
 
 pub mod backup;
 pub mod client;
+pub mod restore;
 pub mod wal;
 
 use std::collections::BTreeMap;
@@ -25,6 +27,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::restore::{RestoreSource, RestoreStatus};
 use crate::ids::{ParticipantId, RequestId, ServerId};
 use crate::units::Lsn;
 
@@ -102,6 +105,26 @@ pub enum Birth {
         /// Major version of PostgreSQL (15..), whose binaries the agent looks up.
         postgres_major: u16,
     },
+    /// A base backup and the WAL after it, up to a target.
+    Restore(RestoreSource),
+}
+
+impl Birth {
+    /// Major version of PostgreSQL.
+    pub fn postgres_major(&self) -> u16 {
+        match self {
+            Self::Initdb { postgres_major } => *postgres_major,
+            Self::Restore(source) => source.postgres_major,
+        }
+    }
+
+    /// What it is restored from; null if it begins empty.
+    pub fn restore(&self) -> Option<&RestoreSource> {
+        match self {
+            Self::Initdb { .. } => None,
+            Self::Restore(source) => Some(source),
+        }
+    }
 }
 
 /// One line of `pg_hba.conf` for TLS connections (`hostssl`).
@@ -209,6 +232,9 @@ pub struct InstanceStatus {
     pub disk: DiskStatus,
     /// End of validity of the agent's certificate.
     pub certificate_not_after: DateTime<Utc>,
+    /// How its restore goes or went; null if it was not born from one.
+    #[serde(default)]
+    pub restore: Option<RestoreStatus>,
 }
 
 /// Where an agent's work stands.

@@ -13,8 +13,12 @@ pub mod epoch;
 pub mod frame;
 pub mod layout;
 pub mod manifest;
+pub mod plan;
+pub mod reads;
+pub mod records;
 pub mod store;
 pub mod verdict;
+pub mod way;
 
 use std::time::Duration;
 

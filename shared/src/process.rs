@@ -32,7 +32,7 @@ pub use account::Account;
 pub use data_directory::{EndStep, FAST_END, HARD_END, end_all_in, processes_in};
 pub use embedded_postgres::{EmbeddedPostgres, EmbeddedPostgresOptions};
 pub use embedded_redis::{EmbeddedRedis, EmbeddedRedisOptions};
-pub use initdb::Initdb;
+pub use initdb::{Initdb, make_durable_as};
 pub use launcher::{DeathSignal, Launched, Lifetime, Program, run_to_end};
 pub use ports::{DistinctPorts, free_port};
 pub use postgres_binaries::{PostgresBinaries, PostgresInstallations, PostgresVersion};

@@ -7,6 +7,7 @@ mod crash;
 mod instructions;
 mod lifetime;
 mod recovering;
+mod restore;
 mod settings;
 mod trust;
 mod wal_push;

@@ -9,6 +9,7 @@ use hyper::body::{Bytes, Incoming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shared::agent_api::backup::BackupOrder;
+use shared::agent_api::restore::ArchiveReads;
 use shared::agent_api::wal::{ANSWER_WITHIN_MAX, WalPush};
 use shared::agent_api::{InstanceSpec, NewCertificate, REQUEST_ID_HEADER, Refusal, RefusalCode};
 use shared::pki::{CertificateFacts, Identity, server_name};
@@ -18,6 +19,7 @@ use tracing::Instrument as _;
 use crate::agent::Agent;
 use crate::backup;
 use crate::durable_file::replace_durably;
+use crate::held::is_held;
 use crate::instruct;
 use crate::store::StoreError;
 use crate::wal;
@@ -39,6 +41,9 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// The path of backups.
 const BACKUP: &str = "/v1/backup";
+
+/// The path of requests that read the archive.
+const ARCHIVE_READS: &str = "/v1/archive/reads";
 
 type Answer = Response<Full<Bytes>>;
 
@@ -146,7 +151,8 @@ async fn route(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trou
         (&Method::POST, WAL_PUSH) => push_wal(agent, request).await,
         (&Method::GET, BACKUP) => Ok(json(StatusCode::OK, &agent.backups.status())),
         (&Method::PUT, BACKUP) => order_backup(agent, request).await,
-        (_, "/v1/instance" | "/v1/certificate" | WAL_PUSH | BACKUP) => unknown(
+        (&Method::POST, ARCHIVE_READS) => allow_reads(agent, request).await,
+        (_, "/v1/instance" | "/v1/certificate" | WAL_PUSH | BACKUP | ARCHIVE_READS) => unknown(
             StatusCode::METHOD_NOT_ALLOWED,
             "the path has no such method",
         ),
@@ -160,7 +166,7 @@ async fn status(agent: &Agent) -> Result<Answer, Trouble> {
 
 async fn instruct(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trouble> {
     let spec: InstanceSpec = read(request).await?;
-    let shared::agent_api::Birth::Initdb { postgres_major } = spec.birth;
+    let postgres_major = spec.birth.postgres_major();
     let accepted: Result<bool, Refusal> = agent
         .store
         .update(|state| {
@@ -203,6 +209,19 @@ async fn order_backup(agent: &Agent, request: Request<Incoming>) -> Result<Answe
     let order: BackupOrder = read(request).await?;
     let status = backup::order(agent, order).await?;
     Ok(json(StatusCode::OK, &status))
+}
+
+async fn allow_reads(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trouble> {
+    let reads: ArchiveReads = read(request).await?;
+    let known = agent.store.get();
+    let held = known.instruction.as_ref().map(|held| &held.spec);
+    is_held((reads.participant, reads.generation), held).map_err(|(code, message)| Refusal {
+        code,
+        message,
+        generation: known.generation(),
+    })?;
+    agent.restore.bring(reads);
+    Ok(json(StatusCode::OK, &agent.status().await.restore))
 }
 
 /// The file first, then memory: an agent that is killed in between starts with the new one.

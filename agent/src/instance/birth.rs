@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use shared::agent_api::{Birth, InstanceSpec, Phase};
+use shared::agent_api::{InstanceSpec, Phase};
 use shared::process::Initdb;
 
 use super::{Instance, Progress};
@@ -19,7 +19,7 @@ impl Instance {
     /// the disk. From then on it is remembered as born and never made again.
     pub(super) async fn be_born(&mut self, spec: &InstanceSpec) -> anyhow::Result<Progress> {
         let data = self.agent.paths.data();
-        let Birth::Initdb { postgres_major } = spec.birth;
+        let postgres_major = spec.birth.postgres_major();
         if !data.exists() {
             self.agent.board.enter(Phase::Creating);
             let binaries = self.agent.installations.find(postgres_major)?;
@@ -40,7 +40,7 @@ impl Instance {
     }
 }
 
-fn check_major(data: &Path, wanted: u16) -> anyhow::Result<()> {
+pub(super) fn check_major(data: &Path, wanted: u16) -> anyhow::Result<()> {
     let found = std::fs::read_to_string(data.join("PG_VERSION")).context("read PG_VERSION")?;
     if found.trim() != wanted.to_string() {
         bail!("the data is of PostgreSQL {}, not {wanted}", found.trim());

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use shared::agent_api::InstanceSpec;
+use shared::agent_api::{HbaRule, InstanceSpec};
 use shared::process::{FAST_END, Program, run_to_end};
 use sqlx::Connection as _;
 use sqlx::PgConnection;
@@ -97,12 +97,19 @@ impl Instance {
 
     fn render(&self, spec: &InstanceSpec) -> anyhow::Result<Files> {
         let identity = self.agent.identity_on_disk()?;
+        // Nobody is let in before a restore has reached its target, and only the spec's roles are
+        // left that may log in.
+        let hba: &[HbaRule] = if self.agent.store.get().restoring().is_some() {
+            &[]
+        } else {
+            &spec.hba
+        };
         Ok(BTreeMap::from([
             (
                 CONFIGURATION,
                 postgresql_conf(spec, &self.agent.paths.configuration()),
             ),
-            (HBA, pg_hba_conf(&spec.hba)),
+            (HBA, pg_hba_conf(hba)),
             (IDENT, String::new()),
             (CERTIFICATE, identity.certificate_pem),
             (KEY, identity.key_pem.expose().to_owned()),

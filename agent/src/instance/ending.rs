@@ -50,6 +50,7 @@ impl Instance {
                 paths.data(),
                 birth::unfinished(&paths.data()),
                 paths.configuration(),
+                paths.restore(),
                 paths.sockets(),
             ];
             for directory in directories {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
-use shared::agent_api::{Birth, InstanceSpec, Phase};
+use shared::agent_api::{InstanceSpec, Phase};
 use shared::process::{
     DeathSignal, HARD_END, Launched, Lifetime, PostgresBinaries, PostmasterFile, PostmasterState,
     Program, RunningProcess, end_all_in, processes_in, run_to_end, tail_of,
@@ -156,17 +156,19 @@ impl Instance {
             Lifetime::Outlives
         };
         let configuration = paths.configuration().join(CONFIGURATION);
-        let program = Program::new(self.binaries(spec)?.program("postgres"), account)
+        let mut program = Program::new(self.binaries(spec)?.program("postgres"), account)
             .arg("-D")
             .arg(paths.data())
             .arg("-c")
             .arg(format!("config_file={}", configuration.display()));
+        for setting in self.recovery_settings(spec)? {
+            program = program.arg("-c").arg(setting);
+        }
         Ok(program.launch(lifetime, &paths.log()).await?)
     }
 
     pub(super) fn binaries(&self, spec: &InstanceSpec) -> anyhow::Result<&PostgresBinaries> {
-        let Birth::Initdb { postgres_major } = spec.birth;
-        Ok(self.agent.installations.find(postgres_major)?)
+        Ok(self.agent.installations.find(spec.birth.postgres_major())?)
     }
 
     /// Shows what can be known of the running PostgreSQL without asking it.

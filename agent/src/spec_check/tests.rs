@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
 
+use shared::agent_api::restore::{Leg, RestoreSource};
 use shared::agent_api::{Absent, Birth, DatabaseSpec, HbaMethod, InstanceRole, RoleSpec};
-use shared::ids::{ParticipantId, RequestId};
+use shared::archive::layout::Run;
+use shared::ids::{BackupId, ParticipantId, RequestId, TimelineId};
+use shared::units::Lsn;
 
 use super::*;
 
@@ -129,4 +132,42 @@ fn our_prober_may_be_a_superuser() {
         ..role(PROBER_ROLE)
     });
     assert_eq!(check_spec(&spec), Ok(()));
+}
+
+#[test]
+fn a_way_that_leads_nowhere_is_refused() {
+    let timeline = TimelineId::from_uuid(uuid::Uuid::from_u128(9));
+    let leg = |epoch, end| Leg {
+        timeline,
+        run: Run { epoch, tli: epoch },
+        end: Lsn::from_bytes(end),
+    };
+    let source = RestoreSource {
+        postgres_major: 15,
+        system_identifier: 7,
+        timeline,
+        backup: BackupId::from_uuid(uuid::Uuid::from_u128(10)),
+        path: vec![leg(1, 100), leg(2, 200)],
+        target: Target::End,
+        complete_until: chrono::DateTime::UNIX_EPOCH,
+    };
+    let with = |change: fn(&mut RestoreSource)| {
+        let mut source = source.clone();
+        change(&mut source);
+        move |spec: &mut InstanceSpec| spec.birth = Birth::Restore(source)
+    };
+    let mut good = spec();
+    with(|_| ())(&mut good);
+    assert_eq!(check_spec(&good), Ok(()));
+    check("birth", with(|source| source.path.clear()));
+    check("birth", with(|source| source.path.reverse()));
+    check("birth", with(|source| source.path[0].run.tli = 0));
+    check(
+        "birth",
+        with(|source| {
+            source.target = Target::Lsn {
+                lsn: Lsn::from_bytes(201),
+            };
+        }),
+    );
 }

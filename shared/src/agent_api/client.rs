@@ -15,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use serde::de::DeserializeOwned;
 
 use super::backup::{BackupOrder, BackupStatus};
+use super::restore::{ArchiveReads, RestoreStatus};
 use super::wal::{WalPush, WalPushed};
 use super::{InstanceSpec, InstanceStatus, NewCertificate, REQUEST_ID_HEADER};
 use crate::ids::{RequestId, ServerId};
@@ -145,6 +146,19 @@ impl AgentClient {
         request_id: RequestId,
     ) -> Result<Option<BackupStatus>, AgentError> {
         let request = self.request(Method::GET, agent, "/v1/backup", request_id);
+        read(agent, send(agent, request).await?).await
+    }
+
+    /// `POST /v1/archive/reads`: null if nothing is restored. Idempotent.
+    pub async fn allow_reads(
+        &self,
+        agent: AgentAddress,
+        reads: &ArchiveReads,
+        request_id: RequestId,
+    ) -> Result<Option<RestoreStatus>, AgentError> {
+        let request = self
+            .request(Method::POST, agent, "/v1/archive/reads", request_id)
+            .json(reads);
         read(agent, send(agent, request).await?).await
     }
 

@@ -98,7 +98,10 @@ async fn remove_tree(path: &Path) -> Result<(), ProcessError> {
 
 /// Writes the whole file system of `from` to disk, gives `from` its final name, and makes the name
 /// durable too: one wait for the disk in place of one for each of a thousand files.
-async fn make_durable_as(from: &Path, to: &Path) -> Result<(), ProcessError> {
+///
+/// # Errors
+/// [`ProcessError::File`]; `to` is all there or not at all.
+pub async fn make_durable_as(from: &Path, to: &Path) -> Result<(), ProcessError> {
     let (from, to) = (from.to_owned(), to.to_owned());
     let work = move || {
         let directory = File::open(&from).map_err(ProcessError::file("open", &from))?;

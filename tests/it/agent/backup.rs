@@ -1,6 +1,6 @@
 //! Base backups, from PostgreSQL's files to the archive.
 
-mod driver;
+pub(super) mod driver;
 mod endings;
 mod faults;
 mod restored;

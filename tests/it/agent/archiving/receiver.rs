@@ -48,6 +48,11 @@ impl Receiver {
         self.server.stop().await
     }
 
+    /// Begins to answer again.
+    pub(crate) async fn start_again(&mut self) -> anyhow::Result<()> {
+        self.server.start_again().await
+    }
+
     /// Requests that write `key` if there is nothing yet, and read it.
     pub(crate) async fn sign(&self, key: &str) -> anyhow::Result<(Signed, Signed)> {
         let put = self.store.sign_put(key, SIGNED_FOR).await?;
@@ -60,6 +65,16 @@ impl Receiver {
             let on = On::method(method.clone()).times(1);
             self.server.faults().set(fault.clone(), on);
         }
+    }
+
+    /// The store, as a worker has it.
+    pub(crate) fn store(&self) -> &S3Store {
+        &self.store
+    }
+
+    /// The server of the store.
+    pub(crate) fn server(&self) -> &ObjectServer {
+        &self.server
     }
 
     /// Nothing fails any more, and what hangs is broken off.

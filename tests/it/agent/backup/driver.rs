@@ -76,7 +76,7 @@ pub(super) async fn drive(
 }
 
 /// Makes a whole backup. Gives its manifest.
-pub(super) async fn back_up(world: &World) -> anyhow::Result<(BackupStatus, Manifest)> {
+pub(crate) async fn back_up(world: &World) -> anyhow::Result<(BackupStatus, Manifest)> {
     let backup = BackupId::new();
     let status = drive(world, backup, |_| false).await?;
     ensure!(

@@ -131,5 +131,6 @@ fn agent_status() -> InstanceStatus {
             probe_age_ms: 8_000,
         },
         certificate_not_after: at(1000),
+        restore: None,
     }
 }

@@ -1,0 +1,178 @@
+//! Restoring from the archive: what an instance is born from, and how its agent gets at objects.
+//!
+//! The spec says what to restore and up to where; it has no signed URL, because those expire. The
+//! agent says in its status what it wants to read next, and the worker answers with `POST
+//! /v1/archive/reads`: signed requests for pieces by number, and for the WAL objects that follow a
+//! position. Nothing that a worker sends ends a restore early: how far the WAL goes is in the spec,
+//! and what is not there yet is asked for again.
+//!
+//! Such an instance is a leader with a history of its own: PostgreSQL goes on under a new `tli`. The
+//! roles of the spec are the only ones that may log in, and nobody may before the target was reached
+//! for sure.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::wal::Signed;
+use crate::archive::layout::{Prefix, Run};
+pub use crate::archive::plan::{Leg, Target};
+use crate::ids::{BackupId, ParticipantId, TimelineId};
+use crate::units::Lsn;
+
+/// Most pieces that a status asks for.
+pub const PIECES_WANTED_MAX: usize = 64;
+
+/// Most objects of WAL in one call.
+pub const WAL_OBJECTS_MAX: usize = 256;
+
+/// What a data directory is restored from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreSource {
+    /// Major version of PostgreSQL (15..) of the backup.
+    pub postgres_major: u16,
+    /// `system_identifier` of the cluster.
+    pub system_identifier: u64,
+    /// Timeline whose archive has the backup.
+    pub timeline: TimelineId,
+    /// Base backup to begin with.
+    pub backup: BackupId,
+    /// All runs from the beginning of the history to the target, in order, at least one. WAL of a
+    /// run is read up to its end, and never past it; that before the backup is not read.
+    pub path: Vec<Leg>,
+    /// Where recovery ends.
+    pub target: Target,
+    /// Everything that was committed before this moment is on the path. A target in time up to here
+    /// is also reached by the end of the path; one beyond only by a later commit.
+    pub complete_until: DateTime<Utc>,
+}
+
+/// `POST /v1/archive/reads`: what the agent may read, for a while. Answered with the
+/// [`RestoreStatus`] after it, or null if nothing is restored. Idempotent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArchiveReads {
+    /// Participant that is restored.
+    pub participant: ParticipantId,
+    /// Its generation.
+    pub generation: u64,
+    /// Reads the manifest; null if it was not asked for.
+    pub manifest: Option<Signed>,
+    /// Read pieces of the backup, by number.
+    pub pieces: BTreeMap<u32, Signed>,
+    /// WAL of one run; null if none was asked for.
+    pub wal: Option<WalReads>,
+}
+
+/// All objects of a run that begin within a range.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WalReads {
+    /// Timeline whose archive has them.
+    pub timeline: TimelineId,
+    /// Their run.
+    pub run: Run,
+    /// First position of the range.
+    pub from: Lsn,
+    /// The position after it: what begins here or later was not looked at, or is not part of the
+    /// history.
+    pub until: Lsn,
+    /// The objects in the order of their start, at most [`WAL_OBJECTS_MAX`].
+    pub objects: Vec<WalObject>,
+}
+
+/// An object of WAL.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WalObject {
+    /// First byte.
+    pub start: Lsn,
+    /// Whether it is a whole segment; else a chunk.
+    pub is_segment: bool,
+    /// Reads it.
+    pub get: Signed,
+}
+
+/// How a restore goes: part of the status of an instance that was born from one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreStatus {
+    /// How far it is.
+    pub stage: RestoreStage,
+    /// Bytes of files that are in place.
+    pub bytes_done: u64,
+    /// Bytes of all files; 0 while the manifest is not read.
+    pub bytes_total: u64,
+    /// Whether it wants the manifest.
+    pub wants_manifest: bool,
+    /// Pieces it wants to read now or soon, in order (at most [`PIECES_WANTED_MAX`]).
+    pub wants_pieces: Vec<u32>,
+    /// WAL it wants to read now or soon; null while it has enough.
+    pub wants_wal: Option<WantedWal>,
+    /// Up to here WAL was fetched, without a hole; null before the first.
+    pub fetched_lsn: Option<Lsn>,
+    /// PostgreSQL has asked for WAL up to here: everything before is replayed, but for what it reads
+    /// ahead. Null before it did.
+    pub replay_lsn: Option<Lsn>,
+    /// Why the archive does not give what is needed at the moment, for people; null while it does.
+    pub trouble: Option<String>,
+}
+
+/// How far a restore is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "stage", deny_unknown_fields)]
+pub enum RestoreStage {
+    /// The files of the backup are fetched.
+    Fetching,
+    /// WAL is replayed.
+    Replaying,
+    /// The target is reached, and the instance is a leader of its own.
+    Finished(Restored),
+    /// It does not go on until the instance is asked to be restarted (`incarnation`).
+    Failed {
+        /// Why, for people; names the object if it is about one.
+        detail: String,
+    },
+}
+
+/// Where a restored instance began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restored {
+    /// PostgreSQL's timeline number from then on.
+    pub tli: u32,
+    /// The one that it left.
+    pub parent_tli: u32,
+    /// Where it left it: the end of the last record that was replayed.
+    pub began_at: Lsn,
+}
+
+/// WAL that is wanted: everything of a run from a position on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WantedWal {
+    /// Timeline whose archive has it.
+    pub timeline: TimelineId,
+    /// Its run.
+    pub run: Run,
+    /// From here on.
+    pub from: Lsn,
+    /// What begins here or later is not part of the history.
+    pub end: Lsn,
+}
+
+impl RestoreSource {
+    /// Where the backup is.
+    pub fn prefix(&self) -> Prefix {
+        self.prefix_of(self.timeline)
+    }
+
+    /// Where the WAL of a leg is.
+    pub fn prefix_of(&self, timeline: TimelineId) -> Prefix {
+        Prefix {
+            timeline,
+            system_identifier: self.system_identifier,
+        }
+    }
+}

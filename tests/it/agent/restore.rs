@@ -1,0 +1,9 @@
+//! Restores, from the archive to a database of its own.
+
+mod by_hand;
+mod crashes;
+mod damage;
+mod driver;
+mod faults;
+mod promotions;
+mod targets;

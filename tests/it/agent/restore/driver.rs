@@ -1,0 +1,182 @@
+//! What a worker does for a restore: signs what is wanted, until it has ended.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use chrono::{DateTime, Utc};
+use shared::agent_api::restore::{Leg, RestoreSource, RestoreStage, RestoreStatus, Target};
+use shared::agent_api::{Birth, InstanceSpec, InstanceStatus, PROBER_ROLE, RoleSpec};
+use shared::archive::manifest::Manifest;
+use shared::archive::reads::{Asker, sign_reads};
+use shared::ids::RequestId;
+use shared::units::Lsn;
+use sqlx::PgConnection;
+use tests::agent_server::{AgentServer, role, spec};
+use tokio::time::{Instant, sleep};
+
+use crate::agent::archiving::World;
+
+/// Longest wait for a restore.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// How long signatures are good.
+const SIGNED_FOR: Duration = Duration::from_mins(15);
+
+/// A server that is born from the archive of another one.
+pub(super) struct Fork {
+    pub(super) server: AgentServer,
+    pub(super) spec: InstanceSpec,
+    pub(super) source: RestoreSource,
+    segment_bytes: u32,
+}
+
+/// A restore of a backup with one leg.
+pub(super) fn source(
+    world: &World,
+    manifest: &Manifest,
+    end: Lsn,
+    target: Target,
+) -> RestoreSource {
+    RestoreSource {
+        postgres_major: world.spec.birth.postgres_major(),
+        system_identifier: manifest.system_identifier,
+        timeline: manifest.timeline,
+        backup: manifest.backup,
+        path: vec![Leg {
+            timeline: manifest.timeline,
+            run: manifest.run,
+            end,
+        }],
+        target,
+        complete_until: manifest.stopped_at,
+    }
+}
+
+impl Fork {
+    /// A server that was told to be born.
+    pub(super) async fn begin(world: &World, source: &RestoreSource) -> anyhow::Result<Self> {
+        Self::begin_with(world, source, true).await
+    }
+
+    /// The same, whose PostgreSQL may outlive its agent.
+    pub(super) async fn begin_with(
+        world: &World,
+        source: &RestoreSource,
+        die_with_agent: bool,
+    ) -> anyhow::Result<Self> {
+        let server = AgentServer::start(die_with_agent).await?;
+        let mut spec = spec().await?;
+        spec.birth = Birth::Restore(source.clone());
+        spec.roles.push(RoleSpec {
+            superuser: true,
+            ..role(PROBER_ROLE)
+        });
+        server.instruct(&spec).await?;
+        Ok(Self {
+            server,
+            spec,
+            source: source.clone(),
+            segment_bytes: u32::try_from(world.segment_bytes)?,
+        })
+    }
+
+    /// Signs once what is wanted. Gives the status from before.
+    pub(super) async fn allow(&self, world: &World) -> anyhow::Result<InstanceStatus> {
+        let status = self.server.status().await?;
+        let wants = status.restore.as_ref().context("it is a restore")?;
+        let asker = Asker {
+            participant: self.spec.participant,
+            generation: self.spec.generation,
+            segment_bytes: self.segment_bytes,
+        };
+        let store = world.receiver.store();
+        let reads = sign_reads(store, (&self.source, asker), wants, SIGNED_FOR).await?;
+        if let Some(reads) = reads {
+            let (client, address) = (&self.server.client, self.server.address);
+            client
+                .allow_reads(address, &reads, RequestId::new())
+                .await?
+                .context("it is a restore")?;
+        }
+        Ok(status)
+    }
+
+    /// Signs what is wanted until the status is `enough`.
+    pub(super) async fn drive(
+        &self,
+        world: &World,
+        what: &str,
+        enough: impl Fn(&InstanceStatus, &RestoreStatus) -> bool,
+    ) -> anyhow::Result<InstanceStatus> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.allow(world).await?;
+            if let Some(restore) = &status.restore
+                && enough(&status, restore)
+            {
+                return Ok(status);
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "not {what}: {status:#?}\n{}\n{}",
+                self.server.agent_log(),
+                self.server.postgres_log()
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Restores to the end.
+    pub(super) async fn finish(&self, world: &World) -> anyhow::Result<InstanceStatus> {
+        let generation = self.spec.generation;
+        let status = self.drive(world, "finished", |status, restore| {
+            status.converged_generation == generation
+                || matches!(restore.stage, RestoreStage::Failed { .. })
+        });
+        let status = status.await?;
+        match status.restore.as_ref().map(|restore| &restore.stage) {
+            Some(RestoreStage::Finished(_)) => Ok(status),
+            stage => bail!("{stage:?}\n{}", self.server.postgres_log()),
+        }
+    }
+
+    /// Restores until that fails. Gives why.
+    pub(super) async fn fail(&self, world: &World) -> anyhow::Result<String> {
+        let status = self.drive(world, "ended", |status, restore| {
+            matches!(
+                restore.stage,
+                RestoreStage::Failed { .. } | RestoreStage::Finished(_)
+            ) && (status.last_error.is_some() || status.converged_generation > 0)
+        });
+        let status = status.await?;
+        let Some(RestoreStage::Failed { detail }) = status.restore.map(|restore| restore.stage)
+        else {
+            bail!("it is restored although it cannot be");
+        };
+        let shown = self.server.until("shown", |status| {
+            let shown = status.last_error.as_ref();
+            status.postgres.is_none() && shown.is_some_and(|error| error.contains(&detail))
+        });
+        shown.await?;
+        Ok(detail)
+    }
+
+    /// A superuser's session.
+    pub(super) async fn session(&self) -> sqlx::Result<PgConnection> {
+        self.server.connect(&self.spec, PROBER_ROLE, "shop").await
+    }
+
+    /// How many rows of the [`World`] it has.
+    pub(super) async fn rows(&self) -> anyhow::Result<u64> {
+        let rows: i64 = sqlx::query_scalar("select count(*) from written")
+            .fetch_one(&mut self.session().await?)
+            .await?;
+        Ok(u64::try_from(rows)?)
+    }
+}
+
+/// The clock of the leader.
+pub(super) async fn now(world: &World) -> anyhow::Result<DateTime<Utc>> {
+    let now = sqlx::query_scalar("select clock_timestamp()");
+    Ok(now.fetch_one(&mut world.session().await?).await?)
+}

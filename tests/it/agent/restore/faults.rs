@@ -1,0 +1,100 @@
+//! Restores while the archive fails.
+
+use http::Method;
+use shared::agent_api::restore::{RestoreStage, Target};
+use shared::agent_api::{Phase, RefusalCode};
+use shared::ids::{ParticipantId, RequestId};
+use tests::object_server::{Fault, On};
+
+use super::driver::{Fork, source};
+use crate::agent::archiving::{MIB, SIGNATURE, World};
+use crate::agent::backup::driver::back_up;
+
+#[tokio::test]
+async fn what_fails_for_a_moment_costs_only_another_attempt() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let start = world.start_of_slot().await?;
+    world.write(8 * MIB).await?;
+    let (_, manifest) = back_up(&world).await?;
+    world.write(4 * MIB).await?;
+    let end = world.push_all(start).await?;
+    let faults = [
+        Fault::Answer(503, "SlowDown"),
+        Fault::TruncateContent,
+        Fault::LoseAnswer,
+        Fault::ErrorInside200,
+        // What was signed has expired: it is asked for again.
+        Fault::Answer(403, "AccessDenied"),
+        Fault::Answer(500, "InternalError"),
+    ];
+    for fault in faults {
+        for part in ["/manifest", "/000002", "/wal/"] {
+            let on = On::method(Method::GET).path_has(part).times(1);
+            world.receiver.server().faults().set(fault.clone(), on);
+        }
+    }
+    let fork = Fork::begin(&world, &source(&world, &manifest, end, Target::End)).await?;
+    let status = fork.finish(&world).await?;
+    assert_eq!(fork.rows().await?, world.rows());
+    assert_eq!(status.crashes, 0, "PostgreSQL noticed nothing");
+    let log = std::fs::read_to_string(fork.server.file("agent.log"))?;
+    assert!(!log.contains(SIGNATURE), "{log}");
+    let log = std::fs::read_to_string(fork.server.file("server/postgres.log"))?;
+    assert!(!log.contains(SIGNATURE), "{log}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_archive_that_is_away_is_never_the_end() -> anyhow::Result<()> {
+    let mut world = World::start().await?;
+    let start = world.start_of_slot().await?;
+    let (_, manifest) = back_up(&world).await?;
+    world.write(3 * MIB).await?;
+    let end = world.push_all(start).await?;
+    let hang = On::method(Method::GET).path_has("/wal/");
+    world.receiver.server().faults().set(Fault::Hang, hang);
+    let fork = Fork::begin(&world, &source(&world, &manifest, end, Target::End)).await?;
+    fork.drive(&world, "replaying", |_, restore| {
+        restore.replay_lsn.is_some()
+    })
+    .await?;
+    world.receiver.stop().await?;
+    let away = fork.server.until("in trouble", |status| {
+        let restore = status.restore.as_ref();
+        restore.is_some_and(|restore| restore.trouble.is_some())
+    });
+    let away = away.await?;
+    assert_eq!(away.phase, Phase::Starting);
+    assert_eq!(
+        away.restore.map(|restore| restore.stage),
+        Some(RestoreStage::Replaying)
+    );
+    world.receiver.heal();
+    world.receiver.start_again().await?;
+    let status = fork.finish(&world).await?;
+    assert_eq!(fork.rows().await?, world.rows());
+    assert_eq!(status.crashes, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn reads_for_somebody_else_are_refused() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let (client, address) = (&world.server.client, world.server.address);
+    let mut reads = shared::agent_api::restore::ArchiveReads {
+        participant: ParticipantId::new(),
+        generation: 1,
+        manifest: None,
+        pieces: std::collections::BTreeMap::new(),
+        wal: None,
+    };
+    let refused = client.allow_reads(address, &reads, RequestId::new()).await;
+    let refused = refused.unwrap_err().refusal().map(|refusal| refusal.code);
+    assert_eq!(refused, Some(RefusalCode::OtherParticipant));
+    reads.participant = world.spec.participant;
+    let answer = client
+        .allow_reads(address, &reads, RequestId::new())
+        .await?;
+    assert_eq!(answer, None, "it was not born from a restore");
+    Ok(())
+}
