@@ -145,6 +145,7 @@ mod tests {
             get: Signed {
                 url: Secret::new("http://archive"),
                 headers: BTreeMap::new(),
+                look_first: None,
             },
         };
         WalReads {

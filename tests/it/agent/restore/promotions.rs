@@ -30,6 +30,7 @@ async fn push(world: &World, fork: &Fork, run: Run, began_at: Lsn) -> anyhow::Re
             timeline: world.prefix.timeline,
             system_identifier: world.prefix.system_identifier,
             run,
+            seam: None,
             chunks: vec![Place {
                 start: at,
                 end,
