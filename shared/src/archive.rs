@@ -13,7 +13,10 @@ pub mod epoch;
 pub mod frame;
 pub mod layout;
 pub mod manifest;
+pub mod retention;
+pub mod sentinel;
 pub mod store;
+pub mod window;
 
 use std::time::Duration;
 
