@@ -14,6 +14,7 @@ pub mod frame;
 pub mod layout;
 pub mod manifest;
 pub mod retention;
+pub mod schedule;
 pub mod sentinel;
 pub mod store;
 pub mod window;

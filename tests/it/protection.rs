@@ -1,5 +1,6 @@
 //! Continuous protection as a whole: what a customer writes is in the archive, whatever breaks.
 
+mod backups;
 mod outages;
 mod pushes;
 mod races;
