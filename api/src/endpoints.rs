@@ -1,5 +1,6 @@
 //! One file for each endpoint: its documentation, its route, its handler.
 
+pub(crate) mod create_backup;
 pub(crate) mod create_resource;
 pub(crate) mod create_token;
 pub(crate) mod destroy_resource;
@@ -8,6 +9,7 @@ pub(crate) mod get_resource;
 pub(crate) mod get_resource_url;
 pub(crate) mod get_ring;
 pub(crate) mod healthz;
+pub(crate) mod list_backups;
 pub(crate) mod list_jobs;
 pub(crate) mod list_observations;
 pub(crate) mod list_operations;

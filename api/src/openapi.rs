@@ -34,6 +34,8 @@ pub fn document() -> utoipa::openapi::OpenApi {
         endpoints::get_resource_url::handle,
         endpoints::list_observations::handle,
         endpoints::list_transitions::handle,
+        endpoints::create_backup::handle,
+        endpoints::list_backups::handle,
         endpoints::list_plans::handle,
         endpoints::list_operations::handle,
         endpoints::get_operation::handle,

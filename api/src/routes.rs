@@ -27,6 +27,8 @@ pub(crate) fn routes(app: &Arc<App>) -> Routes {
         endpoints::get_resource_url::route(app),
         endpoints::list_observations::route(app),
         endpoints::list_transitions::route(app),
+        endpoints::create_backup::route(app),
+        endpoints::list_backups::route(app),
         endpoints::list_plans::route(app),
         endpoints::list_operations::route(app),
         endpoints::get_operation::route(app),

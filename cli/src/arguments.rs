@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    completions, create, destroy, events, info, jobs, list, observations, plans, psql, ring,
-    servers, system, tokens, url, wait,
+    backups, capture, completions, create, destroy, events, info, jobs, list, observations, plans,
+    psql, ring, servers, system, tokens, url, wait,
 };
 use crate::connection::ConnectionOptions;
 
@@ -49,6 +49,10 @@ pub enum Command {
     Observations(observations::Observations),
     /// Tell what happened to a database, and why
     Events(events::Events),
+    /// List the base backups that a restore of a database can begin from
+    Backups(backups::Backups),
+    /// Make a base backup of a database now
+    Capture(capture::Capture),
     /// Wait until a database is available, or gone if it is being destroyed
     Wait(wait::Wait),
     /// Destroy a database and its data for ever

@@ -7,6 +7,8 @@ use crate::client::Client;
 use crate::connection::{ConnectionOptions, refuse_secrets};
 use crate::failure::{Failure, FailureKind};
 
+pub(crate) mod backups;
+pub(crate) mod capture;
 pub(crate) mod completions;
 pub(crate) mod create;
 pub(crate) mod destroy;
@@ -68,6 +70,8 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Command::Observations(observations) => observations.run(&context()?).await,
         Command::Events(events) => events.run(&context()?).await,
         Command::Wait(wait) => wait.run(&context()?).await,
+        Command::Backups(backups) => backups.run(&context()?).await,
+        Command::Capture(capture) => capture.run(&context()?).await,
         Command::Destroy(destroy) => destroy.run(&context()?).await,
         Command::Plans(plans) => plans.run(&context()?).await,
         Command::Servers(servers) => servers.run(&context()?).await,

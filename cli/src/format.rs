@@ -70,6 +70,14 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{rest} {}", unit.unwrap_or("B"))
 }
 
+/// How much of something is done, as a share; a dash while nobody knows of how much.
+pub(crate) fn percent(done: u64, total: Option<u64>) -> String {
+    let total = total.filter(|total| *total > 0);
+    // What grows meanwhile may make it more than all.
+    let share = total.map(|total| u128::from(done.min(total)) * 100 / u128::from(total));
+    or_dash(share.map(|share| format!("{share} %")))
+}
+
 /// A value, or a dash for what is not known.
 pub(crate) fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| value.to_string())
@@ -90,6 +98,17 @@ mod tests {
         check(61, "1 min 1 s");
         check(3_661, "1 h 1 min");
         check(90_061, "1 d 1 h");
+    }
+
+    #[test]
+    fn shares_are_shown_in_whole_percent_and_never_more_than_all() {
+        let check = |done, total, expected: &str| assert_eq!(percent(done, total), expected);
+        check(0, None, "–");
+        check(5, Some(0), "–");
+        check(0, Some(7), "0 %");
+        check(699, Some(700), "99 %");
+        check(701, Some(700), "100 %");
+        check(u64::MAX, Some(u64::MAX), "100 %");
     }
 
     #[test]

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use serde::de::DeserializeOwned;
-use shared::domain::{OperationState, ResourceState};
-use shared::http_api::{Operation, Page, ResourceDetail, Transition};
+use shared::clock::{Clock as _, SystemClock};
+use shared::domain::{BackupState, OperationState, ResourceState};
+use shared::http_api::{Backup, Operation, Page, ResourceDetail, Transition};
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Call, Client};
 use crate::failure::{Failure, FailureKind};
+use crate::format::{bytes, percent, span};
 use crate::progress::Progress;
 
 /// Pause between two looks at first: a database is there in a second or two.
@@ -26,6 +29,15 @@ struct Watch<'a> {
     last_transition: i64,
 }
 
+/// What is shown while an operation is waited for.
+#[derive(Debug, Clone, Copy)]
+enum News {
+    /// The newest step of a state machine.
+    Transitions,
+    /// How far the newest backup is.
+    Backup,
+}
+
 /// Waits until `operation` has ended.
 ///
 /// # Errors
@@ -35,6 +47,24 @@ pub(crate) async fn for_operation(
     client: &Client,
     operation: &Operation,
     patience: Duration,
+) -> Result<Operation, Failure> {
+    until_ended(client, operation, patience, News::Transitions).await
+}
+
+/// The same for the request of a backup.
+pub(crate) async fn for_backup(
+    client: &Client,
+    operation: &Operation,
+    patience: Duration,
+) -> Result<Operation, Failure> {
+    until_ended(client, operation, patience, News::Backup).await
+}
+
+async fn until_ended(
+    client: &Client,
+    operation: &Operation,
+    patience: Duration,
+    news: News,
 ) -> Result<Operation, Failure> {
     let what = format!("{} {}", operation.kind, operation.resource_name);
     let mut watch = Watch::begin(client, &what, patience);
@@ -65,7 +95,10 @@ pub(crate) async fn for_operation(
                 }
             }
         }
-        watch.tell_transition(&resource_id).await;
+        match news {
+            News::Transitions => watch.tell_transition(&resource_id).await,
+            News::Backup => watch.tell_backup(&resource_id).await,
+        }
         watch = watch.pause(&operation.resource_name).await?;
     }
 }
@@ -110,6 +143,24 @@ pub(crate) async fn for_resource(
     }
 }
 
+/// How far a backup is after `elapsed`.
+fn how_far(backup: &Backup, elapsed: TimeDelta) -> String {
+    let Some(total) = backup.bytes_total else {
+        return "PostgreSQL makes a checkpoint first".to_owned();
+    };
+    let done = backup.bytes_done.min(total);
+    let share = percent(done, Some(total));
+    let so_far = format!("{} of {} ({share})", bytes(done), bytes(total));
+    let millis = elapsed.num_milliseconds().max(1).unsigned_abs();
+    let rate = done.saturating_mul(1000) / millis;
+    if rate == 0 {
+        return so_far;
+    }
+    let left = i64::try_from((total - done) / rate).unwrap_or(i64::MAX / 1000);
+    let left = span(TimeDelta::seconds(left));
+    format!("{so_far}, {}/s, {left} left", bytes(rate))
+}
+
 impl<'a> Watch<'a> {
     fn begin(client: &'a Client, what: &str, patience: Duration) -> Self {
         Self {
@@ -151,6 +202,20 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Shows how far the backup under way is; a look that fails is not worth more than a missing
+    /// line.
+    async fn tell_backup(&mut self, resource: &str) {
+        let path = ["resources", resource, "backups"];
+        let call = Call::get(&path).with("limit", "1");
+        if let Ok(page) = self.client.call::<Page<Backup>>(call).await
+            && let Some(newest) = page.data.first()
+            && newest.state == BackupState::Running
+        {
+            let line = how_far(newest, SystemClock.now() - newest.started_at);
+            self.progress.news(line);
+        }
+    }
+
     async fn pause(mut self, name: &str) -> Result<Self, Failure> {
         if Instant::now() >= self.deadline {
             self.progress.given_up();
@@ -162,5 +227,47 @@ impl<'a> Watch<'a> {
         sleep(self.pause).await;
         self.pause = (self.pause * 5 / 4).min(PAUSE_MAX);
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use shared::domain::BackupReason;
+    use shared::ids::BackupId;
+
+    use super::*;
+
+    #[test]
+    fn progress_has_bytes_share_rate_and_time_left() {
+        let mut backup = Backup {
+            id: BackupId::new(),
+            state: BackupState::Running,
+            reason: BackupReason::Request,
+            shared: false,
+            start_lsn: None,
+            stop_lsn: None,
+            stopped_at: None,
+            bytes_done: 0,
+            bytes_total: None,
+            stored_bytes: None,
+            damaged_pages: None,
+            started_at: DateTime::UNIX_EPOCH,
+            finished_at: None,
+        };
+        let after = |backup: &Backup, seconds| how_far(backup, TimeDelta::seconds(seconds));
+        assert_eq!(after(&backup, 1), "PostgreSQL makes a checkpoint first");
+        backup.bytes_total = Some(200 << 20);
+        assert_eq!(after(&backup, 0), "0 B of 200 MiB (0 %)");
+        backup.bytes_done = 50 << 20;
+        assert_eq!(
+            after(&backup, 2),
+            "50 MiB of 200 MiB (25 %), 25 MiB/s, 6 s left"
+        );
+        backup.bytes_done = 300 << 20;
+        assert_eq!(
+            after(&backup, 10),
+            "200 MiB of 200 MiB (100 %), 20 MiB/s, 0 s left"
+        );
     }
 }

@@ -16,9 +16,13 @@ pub mod manifest;
 pub mod plan;
 pub mod reads;
 pub mod records;
+pub mod retention;
+pub mod schedule;
+pub mod sentinel;
 pub mod store;
 pub mod verdict;
 pub mod way;
+pub mod window;
 
 use std::time::Duration;
 

@@ -8,7 +8,8 @@ mod url;
 pub use name::{InvalidName, ResourceName};
 pub use observation::{ConnectionUse, Observation, Outage, TableUse};
 pub use states::{
-    ArchiveAlert, BackupState, JobKind, JobState, MachineKind, OperationKind, OperationState,
-    ParticipantRole, ParticipantState, ResourceState, ServerState, TokenScope, UnknownWord,
+    ArchiveAlert, BackupReason, BackupState, JobKind, JobState, MachineKind, OperationKind,
+    OperationState, ParticipantRole, ParticipantState, ResourceState, ServerState, TokenScope,
+    UnknownWord,
 };
 pub use url::DatabaseUrl;

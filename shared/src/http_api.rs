@@ -4,6 +4,7 @@
 //! `next`. Errors are [`Problem`]s (RFC 9457). Moments are RFC 3339 in UTC. New fields may appear
 //! at any time; readers ignore what they do not know.
 
+mod backup;
 mod from_db;
 mod operation;
 mod plan;
@@ -17,10 +18,11 @@ mod work;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use backup::Backup;
 pub use operation::Operation;
 pub use plan::Plan;
 pub use problem::{Problem, ProblemCode, render_problems};
-pub use protection::{Protection, ProtectionGap, ProtectionState};
+pub use protection::{Protection, ProtectionGap, ProtectionState, RestoreWindow};
 pub use resource::{
     Alert, CreateResource, Endpoint, Resource, ResourceDetail, ResourceUrl, Transition,
 };

@@ -1,5 +1,6 @@
 //! The HTTP API over real HTTP, on a real PostgreSQL and a real Redis.
 
+mod backups;
 mod bad_input;
 mod creates;
 mod limits;

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod archive;
+mod backups;
 mod intents;
 mod jobs;
 mod migrations;

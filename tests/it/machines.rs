@@ -7,4 +7,4 @@
 mod crash;
 mod races;
 mod simulation;
-mod world;
+pub(crate) mod world;

@@ -7,6 +7,8 @@ mod api;
 #[cfg(test)]
 mod archive;
 #[cfg(test)]
+mod backups;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod conformance;

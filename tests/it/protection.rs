@@ -1,5 +1,6 @@
 //! Continuous protection as a whole: what a customer writes is in the archive, whatever breaks.
 
+mod backups;
 mod compaction;
 mod conflicts;
 mod outages;

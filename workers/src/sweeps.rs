@@ -4,15 +4,19 @@
 //! the same time do no harm. To add one: a file with an async function, and a line in `start`.
 
 mod audit;
+mod backups;
 mod certificate;
 mod clock;
 mod gauges;
 mod housekeeping;
 mod leftovers;
 mod protection;
+mod retention;
 
 pub use audit::sweep as audit;
+pub use backups::sweep as backups;
 pub use leftovers::sweep as leftovers;
+pub use retention::sweep as retention;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -36,6 +40,10 @@ const LEFTOVERS: Duration = Duration::from_mins(5);
 const CLOCK: Duration = Duration::from_secs(30);
 /// Time between two looks at how far the archive is behind.
 const PROTECTION: Duration = Duration::from_secs(15);
+/// Time between two looks at who needs a base backup.
+const BACKUPS: Duration = Duration::from_secs(15);
+/// Time between two looks at what may be deleted from the archive.
+const RETENTION: Duration = Duration::from_mins(5);
 /// Time between two renewals of this worker's own certificate: well within its day.
 const CERTIFICATE: Duration = Duration::from_hours(4);
 
@@ -63,6 +71,10 @@ pub(crate) fn start(
     tasks.spawn(every("clock", CLOCK).run(move || clock::sweep(Arc::clone(&clock), pool.clone())));
     let at = context.clone();
     tasks.spawn(every("protection", PROTECTION).run(move || protection::sweep(at.clone())));
+    let at = context.clone();
+    tasks.spawn(every("backups", BACKUPS).run(move || backups::sweep(at.clone())));
+    let at = context.clone();
+    tasks.spawn(every("retention", RETENTION).run(move || retention::sweep(at.clone())));
     let at = context.clone();
     tasks.spawn(
         every("certificate", CERTIFICATE).run(move || std::future::ready(certificate::sweep(&at))),

@@ -5,6 +5,8 @@
 //! turn looks again.
 
 mod alerts;
+mod base_backup;
+mod expire;
 mod jobs;
 mod outcome;
 mod resource;
@@ -43,6 +45,8 @@ pub(crate) fn job_of(kind: MemberKind) -> Option<JobKind> {
         MemberKind::Deprovision => Some(JobKind::Deprovision),
         MemberKind::Recover => Some(JobKind::Recover),
         MemberKind::WalPush => Some(JobKind::WalPush),
+        MemberKind::BaseBackup => Some(JobKind::BaseBackup),
+        MemberKind::Expire => Some(JobKind::Expire),
         MemberKind::Resource | MemberKind::Server => None,
     }
 }
@@ -54,6 +58,14 @@ impl Handler for Turns {
             Some(JobKind::WalPush) => {
                 let timeline = TimelineId::from_uuid(member.id);
                 wal_push::turn(&self.context, turn, timeline).await
+            }
+            Some(JobKind::BaseBackup) => {
+                let timeline = TimelineId::from_uuid(member.id);
+                base_backup::turn(&self.context, turn, timeline).await
+            }
+            Some(JobKind::Expire) => {
+                let timeline = TimelineId::from_uuid(member.id);
+                expire::turn(&self.context, turn, timeline).await
             }
             Some(kind) => jobs::turn(&self.context, turn, kind).await,
             None if member.kind == MemberKind::Server => {

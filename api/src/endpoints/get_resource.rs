@@ -52,13 +52,15 @@ pub(crate) fn route(app: &Arc<App>) -> Routes {
 async fn handle(app: &App, call: &Call, resource: &str) -> Result<Response, Failure> {
     call.authorise(app, TokenScope::Read).await?;
     let resource = find_resource(app, resource).await?;
-    let (observation, alerts, protection) = tokio::try_join!(
+    let (observation, alerts, protection, restorable) = tokio::try_join!(
         observations::newest(&app.pool, resource.id),
         alerts::open_of_resource(&app.pool, resource.id),
         archive::protection_of(&app.pool, resource.id),
+        archive::restorable_of(&app.pool, resource.id),
     )?;
     let now = app.clock.now();
-    let protection = protection.map(|stored| Protection::of(&stored, observation.as_ref(), now));
+    let protection = protection
+        .map(|stored| Protection::of(&stored, observation.as_ref(), now).with(&restorable));
     let alerts = alerts.into_iter().map(Alert::from).collect();
     Ok(answer::json(
         200,

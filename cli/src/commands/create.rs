@@ -76,7 +76,8 @@ async fn tell_url(context: &Context, name: &str) -> Result<(), Failure> {
     }
 }
 
-fn fresh_key() -> String {
+/// A key that nobody has used.
+pub(super) fn fresh_key() -> String {
     let id: Uuid = shared::ids::RequestId::new().into();
     id.to_string()
 }

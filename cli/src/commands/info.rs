@@ -7,7 +7,7 @@ use shared::http_api::{Protection, ProtectionState, ResourceDetail};
 use super::Context;
 use crate::client::Call;
 use crate::failure::Failure;
-use crate::format::{ago, bytes, or_dash};
+use crate::format::{ago, bytes, moment, or_dash};
 use crate::screen::{say, say_json};
 
 /// Arguments of `info`.
@@ -87,6 +87,26 @@ fn about_protection(protection: &Protection) -> Vec<Line> {
         let text = format!("{} in {seconds:.0} s", bytes(behind));
         lines.push(("not yet archived", text));
     }
+    let last = protection.last_backup_at;
+    lines.push((
+        "backups",
+        match last {
+            Some(last) => format!("{}, the last {}", protection.backups, ago(last)),
+            None => "none yet".to_owned(),
+        },
+    ));
+    lines.extend(protection.windows.iter().map(|window| {
+        let to = window
+            .to_at
+            .map_or_else(String::new, |at| format!("{} ", moment(at)));
+        let text = format!(
+            "{} ({}) to {to}({})",
+            moment(window.from_at),
+            window.from_lsn,
+            window.to_lsn
+        );
+        ("can be restored", text)
+    }));
     lines.extend(protection.gap.as_ref().map(|gap| {
         let text = format!(
             "{} to {} is lost to the archive (found {})",

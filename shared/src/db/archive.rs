@@ -1,22 +1,43 @@
-//! What the control database knows of the archive: epochs with their watermarks, gaps, and who is
-//! behind.
+//! What the control database knows of the archive: epochs with their watermarks, gaps, base backups,
+//! and who is behind.
 //!
 //! The watermark of an epoch only moves by compare-and-set ([`advance`], [`record_gap`]), only
 //! forward, and not at all once the epoch is sealed.
 
 mod advance;
 mod asked;
+mod backup_row;
+mod backup_schedule;
+mod backups;
 mod behind;
+mod captures;
 mod epochs;
+mod expiry;
 mod protection;
 mod push;
+mod restorable;
 
 pub use advance::{Position, Progress, advance, record_gap};
 pub use asked::{ask_for_pushes, ask_to_push};
+pub use backup_row::{BackupRow, RunningBackup, load_backup};
+pub use backup_schedule::{
+    Candidate, DueBackup, backup_candidates, due_backups, reason_for_backup,
+};
+pub use backups::{
+    BackupProgress, NewBackup, begin_backup, fail_backup, fail_captures, finish_backup,
+    is_gap_within, note_backup_progress,
+};
 pub use behind::{Behind, Lagging, lagging, note_who_is_behind, settle_ended, whole_again};
+pub use captures::{Backup, CaptureError, Captured, NewCapture, backups_of, request_capture};
 pub use epochs::{Epoch, Retry, begin_epoch, current_epoch, seal_epoch};
+pub use expiry::{
+    ExpiryRow, KeptBackup, KeptWal, forget_backup, keep_wal_from, kept_backups, kept_wal,
+    load_expiry, mark_expiring, note_archive_deleted, note_trimmed, past_retention, past_their_end,
+    with_leftovers,
+};
 pub use protection::{Gap, Protection, protection_of};
 pub use push::{Leader, PushRow, load_push};
+pub use restorable::{Restorable, restorable, restorable_of};
 
 use crate::units::Lsn;
 

@@ -148,6 +148,10 @@ words!(
         Recover = "recover",
         /// Keep the archive up to date with a timeline's WAL, for as long as it has a leader.
         WalPush = "wal_push",
+        /// Make one base backup of a timeline.
+        BaseBackup = "base_backup",
+        /// Delete from the archive what a timeline's plan does not keep any more.
+        Expire = "expire",
     }
 );
 
@@ -168,10 +172,24 @@ words!(
         Running = "running",
         /// Complete: a restore may begin from it.
         Finished = "finished",
-        /// Given up.
+        /// Given up. Nothing can be restored from it.
         Failed = "failed",
-        /// It was complete once; its objects are gone.
-        Deleted = "deleted",
+        /// Its objects are being deleted. Nothing can be restored from it.
+        Expiring = "expiring",
+    }
+);
+
+words!(
+    /// Why a base backup was begun.
+    BackupReason, "reason of a backup" {
+        /// There was none of its timeline.
+        First = "first",
+        /// WAL was lost to the archive: what comes after can only be restored from a new one.
+        Gap = "gap",
+        /// Somebody asked for it.
+        Request = "request",
+        /// Its plan wants one from time to time.
+        Schedule = "schedule",
     }
 );
 
@@ -190,6 +208,8 @@ words!(
         /// The store of the archive ignores conditions: two writers of one name are only kept apart
         /// by looking first. About the archive as a whole, not about a timeline.
         Unconditional = "archive-unconditional",
+        /// A base backup that is due is not finished in the time that its plan allows.
+        BackupLate = "backup-late",
     }
 );
 
@@ -200,6 +220,8 @@ words!(
         Create = "create",
         /// The end of a resource.
         Destroy = "destroy",
+        /// A base backup now.
+        Capture = "capture",
     }
 );
 

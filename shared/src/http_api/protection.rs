@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::archive::window::{Window, windows};
 use crate::db::archive as stored;
 use crate::domain::Observation;
 use crate::units::Lsn;
@@ -31,6 +32,13 @@ pub struct Protection {
     pub epoch: Option<i32>,
     /// WAL that is lost to the archive, the newest such place; null if there is none.
     pub gap: Option<ProtectionGap>,
+    /// What can be restored, oldest first: one window, or more after WAL was lost; none before the
+    /// first base backup.
+    pub windows: Vec<RestoreWindow>,
+    /// Number of base backups that a restore can begin from.
+    pub backups: u32,
+    /// Moment the newest of them was finished; null without one.
+    pub last_backup_at: Option<DateTime<Utc>>,
 }
 
 /// Whether WAL gets to the archive.
@@ -60,8 +68,48 @@ pub struct ProtectionGap {
     pub found_at: DateTime<Utc>,
 }
 
+/// Moments that can be restored, without a hole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RestoreWindow {
+    /// First position that can be restored.
+    #[schema(value_type = String, example = "0/16B3748")]
+    pub from_lsn: Lsn,
+    /// Its moment, by the clock of the server.
+    pub from_at: DateTime<Utc>,
+    /// Last position that can be restored.
+    #[schema(value_type = String, example = "0/3000000")]
+    pub to_lsn: Lsn,
+    /// Moment everything up to there was in the archive. Nothing was written since, unless WAL waits
+    /// or is lost. Null where it is not known.
+    pub to_at: Option<DateTime<Utc>>,
+}
+
+impl From<Window> for RestoreWindow {
+    fn from(window: Window) -> Self {
+        Self {
+            from_lsn: window.from,
+            from_at: window.from_at,
+            to_lsn: window.to,
+            to_at: window.to_at,
+        }
+    }
+}
+
 impl Protection {
-    /// What is stored, as it looks at `now` beside the newest observation.
+    /// The same with what can be restored.
+    #[must_use]
+    pub fn with(self, restorable: &stored::Restorable) -> Self {
+        let found = windows(&restorable.epochs, &restorable.bases);
+        Self {
+            windows: found.into_iter().map(RestoreWindow::from).collect(),
+            backups: u32::try_from(restorable.bases.len()).unwrap_or(u32::MAX),
+            last_backup_at: restorable.last_backup_at,
+            ..self
+        }
+    }
+
+    /// What is stored, as it looks at `now` beside the newest observation; without what can be
+    /// restored.
     pub fn of(
         stored: &stored::Protection,
         observation: Option<&Observation>,
@@ -102,6 +150,9 @@ impl Protection {
                 to_lsn: gap.to,
                 found_at: gap.found_at,
             }),
+            windows: Vec::new(),
+            backups: 0,
+            last_backup_at: None,
         }
     }
 }

@@ -87,17 +87,23 @@ pub enum MemberKind {
     Recover,
     /// Push the WAL of one timeline to the archive.
     WalPush,
+    /// Make a base backup of one timeline.
+    BaseBackup,
+    /// Delete what one timeline does not keep any more.
+    Expire,
 }
 
 impl MemberKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Resource,
         Self::Server,
         Self::Provision,
         Self::Deprovision,
         Self::Recover,
         Self::WalPush,
+        Self::BaseBackup,
+        Self::Expire,
     ];
 
     /// Its name in members, metrics and logs.
@@ -109,6 +115,8 @@ impl MemberKind {
             Self::Deprovision => "deprovision",
             Self::Recover => "recover",
             Self::WalPush => "wal_push",
+            Self::BaseBackup => "base_backup",
+            Self::Expire => "expire",
         }
     }
 }

@@ -17,6 +17,8 @@ impl Member {
             JobKind::Deprovision => (Ring::Jobs, MemberKind::Deprovision),
             JobKind::Recover => (Ring::Urgent, MemberKind::Recover),
             JobKind::WalPush => (Ring::Archive, MemberKind::WalPush),
+            JobKind::BaseBackup => (Ring::Archive, MemberKind::BaseBackup),
+            JobKind::Expire => (Ring::Archive, MemberKind::Expire),
         };
         (ring, Self::new(kind, subject))
     }

@@ -38,6 +38,16 @@ const ROUTES: &[(&str, &str, Option<TokenScope>)] = &[
         "/v1/resources/{resource}/transitions",
         Some(TokenScope::Read),
     ),
+    (
+        "get",
+        "/v1/resources/{resource}/backups",
+        Some(TokenScope::Read),
+    ),
+    (
+        "post",
+        "/v1/resources/{resource}/backups",
+        Some(TokenScope::Write),
+    ),
     ("get", "/v1/plans", Some(TokenScope::Read)),
     ("get", "/v1/operations", Some(TokenScope::Read)),
     ("get", "/v1/operations/{id}", Some(TokenScope::Read)),

@@ -118,6 +118,25 @@ async fn a_dead_job_is_tried_again_by_hand_only_if_it_exists() {
 }
 
 #[tokio::test]
+async fn backups_of_a_new_database_are_none_and_a_capture_says_why_not() {
+    let world = World::start().await;
+    world.create("shop").await;
+    assert_eq!(
+        world.json(&["backups", "shop"]).await,
+        serde_json::json!([])
+    );
+    let listed = world.ringmaster(&["backups", "shop"]).await;
+    assert_eq!(listed.code, Some(0), "{listed:?}");
+    assert!(listed.err.contains("ringmaster capture shop"), "{listed:?}");
+    let refused = world.ringmaster(&["capture", "shop", "--wait"]).await;
+    assert_eq!(refused.code, Some(4), "{refused:?}");
+    assert!(
+        refused.err.contains("nothing of it is in the archive"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn completions_need_no_api() {
     let world = World::start().await;
     let outcome = world.ringmaster_alone(&["completions", "bash"]).await;

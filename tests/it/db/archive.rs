@@ -14,23 +14,23 @@ use shared::units::Lsn;
 
 use super::world::{World, now};
 
-const SEGMENT: u32 = 16 << 20;
+pub(super) const SEGMENT: u32 = 16 << 20;
 const START: Lsn = Lsn::from_bytes(0x0300_0000);
 
-fn at(offset: u64) -> Lsn {
+pub(super) fn at(offset: u64) -> Lsn {
     Lsn::from_bytes(START.bytes() + offset)
 }
 
-fn later(seconds: i64) -> DateTime<Utc> {
+pub(super) fn later(seconds: i64) -> DateTime<Utc> {
     now() + TimeDelta::seconds(seconds)
 }
 
 /// One resource on a server of its own, whose leader serves.
-struct Fixture {
-    world: World,
-    resource: ResourceId,
-    participant: ParticipantId,
-    timeline: TimelineId,
+pub(super) struct Fixture {
+    pub(super) world: World,
+    pub(super) resource: ResourceId,
+    pub(super) participant: ParticipantId,
+    pub(super) timeline: TimelineId,
 }
 
 impl Fixture {
@@ -53,7 +53,7 @@ impl Fixture {
     }
 
     /// The same with its job and its first epoch.
-    async fn pushed() -> Self {
+    pub(super) async fn pushed() -> Self {
         let fixture = Self::new().await;
         let asked = archive::ask_to_push(fixture.pool(), fixture.participant, now()).await;
         assert_eq!(asked.unwrap(), Some(fixture.timeline));
@@ -61,7 +61,7 @@ impl Fixture {
         fixture
     }
 
-    fn pool(&self) -> &sqlx::PgPool {
+    pub(super) fn pool(&self) -> &sqlx::PgPool {
         self.world.pool()
     }
 
@@ -87,13 +87,19 @@ impl Fixture {
             .unwrap()
     }
 
-    async fn epoch(&self) -> Epoch {
+    pub(super) async fn epoch(&self) -> Epoch {
         let epoch = current_epoch(self.pool(), self.timeline).await.unwrap();
         epoch.expect("there is an epoch")
     }
 
     /// Records a push that came to `watermark` while `flush` was flushed.
-    async fn push(&self, epoch: &Epoch, watermark: u64, flush: u64, seconds: i64) -> Recorded {
+    pub(super) async fn push(
+        &self,
+        epoch: &Epoch,
+        watermark: u64,
+        flush: u64,
+        seconds: i64,
+    ) -> Recorded {
         let progress = Progress {
             to: Position {
                 watermark: at(watermark),

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use shared::domain::{
-    BackupState, JobKind, JobState, MachineKind, OperationKind, OperationState, ParticipantRole,
-    ParticipantState, ResourceState, ServerState, TokenScope,
+    BackupReason, BackupState, JobKind, JobState, MachineKind, OperationKind, OperationState,
+    ParticipantRole, ParticipantState, ResourceState, ServerState, TokenScope,
 };
 use tests::control_database::ControlDatabase;
 
@@ -49,6 +49,7 @@ async fn every_set_of_words_is_what_its_check_accepts() {
         ("jobs", "kind_is_known", words!(JobKind)),
         ("jobs", "state_is_known", words!(JobState)),
         ("backups", "state_is_known", words!(BackupState)),
+        ("backups", "reason_is_known", words!(BackupReason)),
         ("operations", "kind_is_known", words!(OperationKind)),
         ("operations", "state_is_known", words!(OperationState)),
         ("transitions", "machine_is_known", words!(MachineKind)),

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use shared::archive::chain::Compaction;
 use shared::clock::{Clock as _, SystemClock};
-use shared::db::archive::protection_of;
+use shared::db::archive::{Epoch, protection_of};
 use shared::http_api::{Protection, ProtectionState};
 use tests::world::PATIENCE;
 use tokio::time::{Instant, sleep};
 
+use super::backups::until_first_backup;
 use super::world::{Protected, slot_restart, write};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,6 +21,14 @@ async fn what_a_customer_writes_is_in_the_archive_and_an_idle_database_makes_not
     let epoch = protected.until_archived(&mut customer).await?;
     protected.assert_whole(&epoch).await?;
     drop(customer);
+    until_first_backup(&protected).await?;
+    // The end of a backup ends a segment, which is then put together.
+    let is_together = |epoch: &Epoch| {
+        let bytes = epoch.record.segment_bytes;
+        epoch.watermark >= epoch.flush
+            && !Compaction::is_due(epoch.compacted, epoch.watermark, bytes)
+    };
+    protected.until_epoch("put together", is_together).await?;
 
     // Idle: what PostgreSQL still writes by itself after a change comes to its end first.
     let idle = ("ringmaster_wal_pushes_total", &["result=\"idle\""][..]);

@@ -93,6 +93,8 @@ impl Stage {
             MemberKind::Deprovision => job(JobKind::Deprovision),
             MemberKind::Recover => job(JobKind::Recover),
             MemberKind::WalPush => job(JobKind::WalPush),
+            MemberKind::BaseBackup => job(JobKind::BaseBackup),
+            MemberKind::Expire => job(JobKind::Expire),
         }
     }
 

@@ -13,6 +13,8 @@ mod seam;
 mod settle;
 mod told;
 
+pub(super) use push::is_passing;
+
 use std::time::Duration;
 
 use shared::agent_api::client::AgentAddress;
@@ -100,7 +102,7 @@ pub(super) async fn turn(
 }
 
 /// Where the agent of a leader that serves is reached.
-fn agent_of(leader: &Leader) -> Option<AgentAddress> {
+pub(super) fn agent_of(leader: &Leader) -> Option<AgentAddress> {
     let serves = leader.state == ParticipantState::Serving;
     let address = leader.agent.as_ref().filter(|_| serves)?;
     Agents::address(leader.server, address)

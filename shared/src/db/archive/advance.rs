@@ -146,8 +146,8 @@ pub async fn record_gap(
                 and $4 > watermark_lsn
             returning timeline_id, number
         )
-        insert into gaps (timeline_id, epoch_number, from_lsn, to_lsn, found_at)
-        select timeline_id, number, $3, $4, $5
+        insert into gaps (timeline_id, epoch_number, from_lsn, to_lsn, found_at, reached_at)
+        select timeline_id, number, $3, $4, $5, $6
         from jumped
         "#,
         epoch.record.timeline.as_uuid(),
@@ -155,6 +155,7 @@ pub async fn record_gap(
         stored(epoch.watermark),
         stored(to),
         now,
+        epoch.watermark_at,
     )
     .execute(ex)
     .await

@@ -25,7 +25,7 @@ pub struct DestroyRequest {
 
 /// Writes the intent to destroy a living resource, with operation, job and audit entry.
 ///
-/// Fails its pending create and gives the operation to follow. Asked again while that is under way,
+/// Fails whatever else was asked for and waits, and gives the operation to follow. Asked again while that is under way,
 /// it changes nothing and gives the same operation. `None` if no living resource has this id.
 ///
 /// Run it in a transaction that is rolled back on an error.
@@ -53,10 +53,10 @@ async fn set_intent(
             where id = $1 and destroy_requested_at is null and state <> 'deprovisioned'
             returning id, name
         ),
-        failed_create as (
+        failed_others as (
             update operations
             set state = 'failed', error = 'the resource was destroyed', finished_at = $5
-            where resource_id = (select id from doomed) and kind = 'create' and state = 'pending'
+            where resource_id = (select id from doomed) and kind <> 'destroy' and state = 'pending'
         ),
         new_operation as (
             insert into operations (id, resource_id, kind, state, request_id, created_at)

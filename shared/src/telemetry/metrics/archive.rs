@@ -19,6 +19,14 @@ pub const PUSHES: &str = "ringmaster_wal_pushes_total";
 pub const OBJECTS: &str = "ringmaster_wal_objects_total";
 /// Bytes of the objects of WAL that agents wrote. Label: `kind`.
 pub const BYTES: &str = "ringmaster_wal_object_bytes_total";
+/// Base backups. Label: `result`.
+pub const BACKUPS: &str = "ringmaster_base_backups_total";
+/// Bytes of the objects of base backups.
+pub const BACKUP_BYTES: &str = "ringmaster_base_backup_object_bytes_total";
+/// Base backups that are due and not finished; sampled by a sweep.
+pub const BACKUPS_DUE: &str = "ringmaster_base_backups_due";
+/// Objects that were deleted because nothing that is kept needs them. Label: `kind`.
+pub const EXPIRED: &str = "ringmaster_archive_expired_objects_total";
 
 fn push_results() -> Vec<&'static str> {
     vec![
@@ -45,6 +53,14 @@ fn object_results() -> Vec<&'static str> {
         "missing",
         "conflict",
     ]
+}
+
+fn backup_results() -> Vec<&'static str> {
+    vec!["finished", "failed"]
+}
+
+fn expired_kinds() -> Vec<&'static str> {
+    vec!["backup", "wal", "destroyed"]
 }
 
 pub(super) const TABLE: &[Metric] = &[
@@ -87,5 +103,26 @@ pub(super) const TABLE: &[Metric] = &[
         BYTES,
         "Bytes of the objects of WAL that agents wrote.",
         &[closed("kind", kinds)],
+    ),
+    counts(
+        BACKUPS,
+        "Base backups, by how they ended.",
+        &[closed("result", backup_results)],
+    ),
+    counts(
+        BACKUP_BYTES,
+        "Bytes of the objects of base backups that are complete.",
+        &[],
+    ),
+    gauges(
+        BACKUPS_DUE,
+        Unit::Count,
+        "Base backups that are due and not finished.",
+        &[],
+    ),
+    counts(
+        EXPIRED,
+        "Objects that were deleted from the archive because nothing that is kept needs them.",
+        &[closed("kind", expired_kinds)],
     ),
 ];

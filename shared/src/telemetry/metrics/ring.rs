@@ -56,6 +56,8 @@ pub fn member_kinds() -> Vec<&'static str> {
         "deprovision",
         "recover",
         "wal_push",
+        "base_backup",
+        "expire",
     ]
 }
 

@@ -151,7 +151,8 @@ impl Slice<'_> {
     }
 }
 
-fn is_passing(refusal: &Refusal) -> bool {
+/// Whether an agent that refuses so may be asked again soon: nothing is wrong.
+pub(in crate::turns) fn is_passing(refusal: &Refusal) -> bool {
     match refusal.code {
         RefusalCode::OldGeneration | RefusalCode::UnknownGeneration | RefusalCode::NotRunning => {
             true

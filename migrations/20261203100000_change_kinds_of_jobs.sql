@@ -1,0 +1,7 @@
+set local lock_timeout = '5s';
+
+alter table jobs
+    drop constraint kind_is_known,
+    add constraint kind_is_known check (
+        kind in ('provision', 'deprovision', 'recover', 'wal_push', 'base_backup', 'expire')
+    );
