@@ -16,11 +16,11 @@ pub struct UnknownWord {
 }
 
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident, $set:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident, $set:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[doc = $doc])*
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-            sqlx::Type, utoipa::ToSchema,
+            sqlx::Type,
         )]
         #[sqlx(type_name = "text")]
         pub enum $name {
@@ -38,6 +38,19 @@ macro_rules! words {
                 }
             }
         }
+
+        // Not derived: that does not see the words, and would name the variants.
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                utoipa::openapi::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::Type::String)
+                    .description(Some([$($doc.trim()),*].join("\n")))
+                    .enum_values(Some([$($word),+]))
+                    .into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -259,6 +272,17 @@ mod tests {
             assert_eq!(state.to_string().parse(), Ok(*state));
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }
+    }
+
+    #[test]
+    fn the_schema_lists_the_words_as_they_are_sent() {
+        use utoipa::PartialSchema as _;
+        let schema = serde_json::to_value(JobKind::schema()).unwrap();
+        let words: Vec<_> = JobKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(schema["enum"], serde_json::json!(words));
+        assert_eq!(schema["type"], "string");
+        let described = schema["description"].as_str();
+        assert!(described.is_some_and(|text| !text.is_empty() && text == text.trim()));
     }
 
     #[test]
