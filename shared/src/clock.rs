@@ -6,12 +6,25 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Duration, Utc};
+use futures::future::{BoxFuture, ready};
+use sqlx::PgPool;
+
+use crate::db::DbError;
 
 /// Where stored timestamps come from.
 pub trait Clock: Send + Sync + 'static {
     /// The current moment in UTC, cut to whole microseconds (what PostgreSQL stores), so that a
     /// value read back from the control database equals the one written.
     fn now(&self) -> DateTime<Utc>;
+
+    /// Makes certain of the time once more, before something is done that cannot be undone.
+    /// Answers whether it is certain; a clock that follows no other always is.
+    ///
+    /// # Errors
+    /// [`DbError`] if the control database cannot be asked.
+    fn confirm<'a>(&'a self, _pool: &'a PgPool) -> BoxFuture<'a, Result<bool, DbError>> {
+        Box::pin(ready(Ok(true)))
+    }
 }
 
 /// The clock of the operating system.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::BoxFuture;
 use shared::clock::Clock;
 use shared::db::{DbError, time};
 use sqlx::PgPool;
@@ -48,23 +49,29 @@ impl ControlClock {
     ///
     /// # Errors
     /// [`DbError`] if it cannot be asked; the clock then goes on as before.
-    pub async fn correct(&self, pool: &PgPool) -> Result<(), DbError> {
+    ///
+    /// Answers whether the comparison says anything: it does not if the answer took too long.
+    pub async fn correct(&self, pool: &PgPool) -> Result<bool, DbError> {
         let asked = self.own.now();
         let theirs = time::now(pool).await?;
         let answered = self.own.now();
-        self.compare(asked, theirs, answered);
-        Ok(())
+        Ok(self.compare(asked, theirs, answered))
     }
 
-    fn compare(&self, asked: DateTime<Utc>, theirs: DateTime<Utc>, answered: DateTime<Utc>) {
+    fn compare(
+        &self,
+        asked: DateTime<Utc>,
+        theirs: DateTime<Utc>,
+        answered: DateTime<Utc>,
+    ) -> bool {
         let took = answered - asked;
         if took < TimeDelta::zero() || took > ANSWER_MAX {
-            return;
+            return false;
         }
         let difference = theirs - (asked + took / 2);
         let correction = TimeDelta::microseconds(self.correction_us.load(Ordering::Relaxed));
         if (difference - correction).abs() <= TOLERANCE {
-            return;
+            return true;
         }
         if difference.abs() >= WORTH_A_WARNING {
             tracing::warn!(
@@ -74,12 +81,17 @@ impl ControlClock {
         }
         let difference_us = difference.num_microseconds().unwrap_or(0);
         self.correction_us.store(difference_us, Ordering::Relaxed);
+        true
     }
 }
 
 impl Clock for ControlClock {
     fn now(&self) -> DateTime<Utc> {
         self.own.now() + TimeDelta::microseconds(self.correction_us.load(Ordering::Relaxed))
+    }
+
+    fn confirm<'a>(&'a self, pool: &'a PgPool) -> BoxFuture<'a, Result<bool, DbError>> {
+        Box::pin(self.correct(pool))
     }
 }
 
@@ -123,8 +135,8 @@ mod tests {
     #[test]
     fn an_answer_that_took_long_says_nothing() {
         let (_, clock) = clock();
-        clock.compare(at(0), at(300_000), at(3_000));
-        clock.compare(at(10), at(300_000), at(0));
+        assert!(!clock.compare(at(0), at(300_000), at(3_000)));
+        assert!(!clock.compare(at(10), at(300_000), at(0)));
         assert_eq!(clock.now(), at(0));
     }
 

@@ -97,7 +97,12 @@ pub(super) async fn turn(
 
 impl Expiring<'_> {
     async fn carry_out(&self) -> Result<Came, TurnError> {
-        let (pool, now) = (&self.context.pool, self.context.now());
+        let pool = &self.context.pool;
+        // A machine whose clock has jumped must not delete what is still promised.
+        if !self.context.clock.confirm(pool).await? {
+            return Ok(Came::Overtaken);
+        }
+        let now = self.context.now();
         let backups = kept_backups(pool, self.row.timeline).await?;
         let mut marked = backups.iter();
         if let Some(backup) = marked.find(|backup| backup.state == BackupState::Expiring) {

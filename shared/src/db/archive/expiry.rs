@@ -347,7 +347,7 @@ fn prefix(timeline: TimelineId, system_identifier: &str) -> Result<Prefix, DbErr
 /// Marks a backup whose objects shall be deleted: from now on nothing is restored from it.
 ///
 /// A finished one must not be needed for any moment since `keep_since`: a newer one was finished
-/// before that. Null: the whole timeline goes.
+/// before that. Null: the whole timeline goes, of which nothing may live.
 pub async fn mark_expiring(
     ex: impl PgExecutor<'_>,
     backup: BackupId,
@@ -364,7 +364,16 @@ pub async fn mark_expiring(
                 or (
                     state = 'finished'
                     and (
-                        $2::timestamptz is null
+                        (
+                            $2::timestamptz is null
+                            and not exists (
+                                select
+                                from participants
+                                where
+                                    participants.timeline_id = backups.timeline_id
+                                    and participants.state <> 'removed'
+                            )
+                        )
                         or exists (
                             select
                             from backups as newer
