@@ -77,6 +77,8 @@ pub struct Taken {
     pub stop_lsn: Lsn,
     /// Moment it was complete.
     pub stopped_at: DateTime<Utc>,
+    /// Whether it has pages whose checksum was wrong.
+    pub is_damaged: bool,
 }
 
 /// What is known of the archive of a database.
@@ -142,7 +144,7 @@ pub enum Unplannable {
 pub struct Windows(pub Vec<Window>);
 
 /// Plans a restore to `target`: with the newest backup that serves it, because the least WAL is to
-/// be replayed then.
+/// be replayed then; with one that is damaged only if no other serves it.
 ///
 /// # Errors
 /// [`Unplannable`] names what can be restored.
@@ -150,8 +152,10 @@ pub fn plan(known: &Known<'_>, target: Target) -> Result<Plan, Unplannable> {
     let line = line_to(known.epochs, known.tip)?;
     let mut usable = on_line(&line, known);
     // The newest first; of two that were consistent at one position the one with less to replay.
-    usable
-        .sort_by_key(|(leg, taken, _)| std::cmp::Reverse((*leg, taken.stop_lsn, taken.start_lsn)));
+    usable.sort_by_key(|(leg, taken, _)| {
+        let newer = std::cmp::Reverse((*leg, taken.stop_lsn, taken.start_lsn));
+        (taken.is_damaged, newer)
+    });
     let found = usable.iter().find_map(|&(leg, taken, end)| {
         let path = path_to(&line, (leg, end), (taken, target))?;
         let complete_until = if end.is_tip {

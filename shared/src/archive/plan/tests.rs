@@ -33,6 +33,7 @@ fn taken(number: u128, epoch: u32, start: u64, stop: u64, second: i64) -> Taken 
         start_lsn: lsn(start),
         stop_lsn: lsn(stop),
         stopped_at: at(second),
+        is_damaged: false,
     }
 }
 
@@ -83,6 +84,18 @@ fn the_newest_backup_before_the_target_is_taken_and_cuts_are_kept_to() {
     let until = |second| way(plan(&known, Target::Time { at: at(second) }));
     assert_eq!(until(319), Some((1, vec![150, 250, 400])));
     assert_eq!(until(320), Some((3, vec![150, 250, 400])));
+}
+
+#[test]
+fn a_damaged_backup_is_taken_only_if_no_other_serves() {
+    let (epochs, mut backups) = three();
+    backups[1].is_damaged = true;
+    let taken_for = |backups: &[Taken], bytes| {
+        let target = Target::Lsn { lsn: lsn(bytes) };
+        way(plan(&known(&epochs, backups), target)).map(|(backup, _)| backup)
+    };
+    assert_eq!(taken_for(&backups, 400), Some(1));
+    assert_eq!(taken_for(&backups[1..], 400), Some(3));
 }
 
 #[test]
