@@ -56,6 +56,7 @@ pub struct WalPush {
     /// What the archive has right before the first chunk: an agent that does not know that its WAL
     /// goes on from there compares first. Null where nothing is before: at the start of an epoch
     /// and behind a gap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seam: Option<Seam>,
     /// Places for chunks, each beginning where the one before ends, within one segment and of at
     /// most [`CHUNK_BYTES_MAX`]. At most [`PLACES_MAX`].

@@ -56,6 +56,8 @@ impl Worker {
         let tasks = TaskTracker::new();
         let options = world.worker_options()?;
         let pool = service::connect(&options).await?;
+        // As a worker does before it pushes anything.
+        store.probe().await?;
         let built = service::build(&options, pool, Arc::new(clock.clone()), &tasks).await?;
         let context = Context {
             archive: Some(Archive { store }),

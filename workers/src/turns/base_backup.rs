@@ -93,6 +93,8 @@ pub(super) async fn turn(
     };
     let epoch = current_epoch(&context.pool, timeline).await?;
     let came = match (&epoch, agent_of(leader)) {
+        // How its writers are kept apart must be known before anything is written.
+        _ if archive.store.capabilities().is_none() => Came::Nowhere,
         (Some(epoch), Some(agent)) if is_written_by(epoch, leader) => {
             let making = Making {
                 context,
