@@ -311,5 +311,11 @@ async fn a_backup_that_is_needed_cannot_be_marked() {
     assert!(mark(first, Some(later(20))).await);
     assert!(!mark(first, Some(later(20))).await, "it is marked");
     assert!(!mark(second, Some(later(99))).await, "it is the last one");
+    assert!(!mark(second, None).await, "its leader lives");
+    sqlx::query("update participants set state = 'removed' where timeline_id = $1")
+        .bind(fixture.timeline.as_uuid())
+        .execute(fixture.pool())
+        .await
+        .unwrap();
     assert!(mark(second, None).await, "everything goes");
 }
