@@ -4,13 +4,13 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::queue::{Queue, Ring};
+use shared::queue::Ring;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Semaphore;
 use workers::ring::Settings;
 
-use super::world::{LATER, World, again, quick, until};
+use super::world::{LATER, World, again, connect_to_shards, quick, until};
 
 /// A worker in a process of its own, with at most one turn under way.
 struct Process {
@@ -163,12 +163,14 @@ async fn members_of_a_dropped_worker_are_taken_over_before_it_counts_as_dead() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_share_a_ring_and_no_member_is_in_two_hands() {
-    let world = World::with(Ring::Ring, 200).await;
+    let mut world = World::with(Ring::Ring, 200).await;
+    // So many shards that each owns some, whatever their random ids are.
+    world.queue = connect_to_shards(&world.redis.url(), 64).await;
     let turn = |_| async {
         tokio::time::sleep(Duration::from_millis(1)).await;
         again(Duration::from_millis(5)).await
     };
-    let other_link: Queue = super::world::connect(&world.redis.url()).await;
+    let other_link = connect_to_shards(&world.redis.url(), 64).await;
     let first = world.worker(quick(Ring::Ring), turn);
     let second = world.worker_on(other_link, quick(Ring::Ring), turn);
     until("both have turned members, each many times", async || {

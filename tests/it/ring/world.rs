@@ -314,7 +314,12 @@ impl World {
 }
 
 pub(super) async fn connect(url: &str) -> Queue {
-    let config = QueueConfig::single(url).unwrap().with_shards(4).unwrap();
+    connect_to_shards(url, 4).await
+}
+
+pub(super) async fn connect_to_shards(url: &str, shards: u16) -> Queue {
+    let config = QueueConfig::single(url).unwrap();
+    let config = config.with_shards(shards).unwrap();
     Queue::connect(config).await.unwrap()
 }
 
