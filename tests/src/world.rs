@@ -395,6 +395,19 @@ impl Drop for World {
     }
 }
 
+/// Writes about so many megabytes of WAL that do not compress.
+pub async fn write(customer: &mut PgConnection, megabytes: i32) -> anyhow::Result<()> {
+    sqlx::query("create table if not exists notes (text text)")
+        .execute(&mut *customer)
+        .await?;
+    // A random UUID is 36 bytes; with the headers of row and record about 120 bytes of WAL.
+    sqlx::query("insert into notes select gen_random_uuid() from generate_series(1, $1 * 9000)")
+        .bind(megabytes)
+        .execute(customer)
+        .await?;
+    Ok(())
+}
+
 /// Directory of the programs that were built with this test.
 pub fn built() -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;

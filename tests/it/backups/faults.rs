@@ -58,6 +58,21 @@ async fn the_running_one(backups: &Backups) -> anyhow::Result<Option<BackupId>> 
     Ok(running.map(|(id, _)| *id))
 }
 
+/// Turns the job until the manifest of a backup is in the archive; gives that backup, which runs.
+async fn until_uploaded(backups: &Backups) -> anyhow::Result<BackupId> {
+    let prefix = backups.prefix().await?;
+    let uploaded = async || {
+        let Some(id) = the_running_one(backups).await? else {
+            return Ok(false);
+        };
+        let store = backups.server.store();
+        let manifest = store.get(&prefix.backup_manifest(id), None).await?;
+        Ok(manifest.is_some())
+    };
+    until(backups, "a manifest", uploaded).await?;
+    Ok(the_running_one(backups).await?.expect("it runs"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_its_agent_lost_is_never_listed_and_cleaned_up() -> anyhow::Result<()> {
     let backups = Backups::start("standard").await?;
@@ -111,17 +126,8 @@ async fn nothing_is_a_backup_before_its_wal_is_there_or_without_one_of_its_piece
 -> anyhow::Result<()> {
     let backups = Backups::start("standard").await?;
     backups.ask().await?;
+    let broken = until_uploaded(&backups).await?;
     let prefix = backups.prefix().await?;
-    let uploaded = async || {
-        let Some(id) = the_running_one(&backups).await? else {
-            return Ok(false);
-        };
-        let store = backups.server.store();
-        let manifest = store.get(&prefix.backup_manifest(id), None).await?;
-        Ok(manifest.is_some())
-    };
-    until(&backups, "a manifest", uploaded).await?;
-    let broken = the_running_one(&backups).await?.expect("it runs");
     for _ in 0..3 {
         backups.turn(JobKind::BaseBackup).await;
     }
@@ -150,19 +156,7 @@ async fn nothing_is_a_backup_before_its_wal_is_there_or_without_one_of_its_piece
 async fn a_complete_backup_is_found_although_its_agent_forgot_it() -> anyhow::Result<()> {
     let backups = Backups::start("standard").await?;
     backups.ask().await?;
-    let prefix = backups.prefix().await?;
-    let uploaded = async || {
-        let Some(id) = the_running_one(&backups).await? else {
-            return Ok(false);
-        };
-        let store = backups.server.store();
-        Ok(store
-            .get(&prefix.backup_manifest(id), None)
-            .await?
-            .is_some())
-    };
-    until(&backups, "a manifest", uploaded).await?;
-    let complete = the_running_one(&backups).await?.expect("it runs");
+    let complete = until_uploaded(&backups).await?;
     let row = backups.world.row(backups.id).await?;
     let server = row.base.expect("it is placed").server;
     backups.world.agent(server)?.signal(Signal::KILL)?;

@@ -11,7 +11,7 @@ use shared::db::operations;
 use shared::domain::{BackupReason, JobKind, OperationState, ResourceState, TokenScope};
 use shared::ids::{OperationId, RequestId};
 use shared::queue::Outcome;
-use sqlx::PgConnection;
+use tests::world::write;
 use workers::sweeps;
 
 use super::world::Backups;
@@ -29,18 +29,6 @@ async fn sweep(backups: &Backups) -> anyhow::Result<bool> {
         .bind(backups.timeline)
         .fetch_one(backups.pool())
         .await?)
-}
-
-/// Writes about so many megabytes of WAL.
-async fn write(customer: &mut PgConnection, megabytes: i32) -> anyhow::Result<()> {
-    sqlx::query("create table if not exists notes (text text)")
-        .execute(&mut *customer)
-        .await?;
-    sqlx::query("insert into notes select gen_random_uuid() from generate_series(1, $1 * 9000)")
-        .bind(megabytes)
-        .execute(customer)
-        .await?;
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

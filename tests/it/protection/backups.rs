@@ -7,10 +7,10 @@ use shared::db::Limit;
 use shared::db::archive::{Backup, backups_of, restorable_of};
 use shared::domain::BackupState;
 use tests::object_server::{Fault, On};
-use tests::world::PATIENCE;
+use tests::world::{PATIENCE, write};
 use tokio::time::{Instant, sleep};
 
-use super::world::{Protected, write};
+use super::world::Protected;
 
 /// Waits until what a customer is shown is as wished; answers it, newest first.
 async fn until_listed(

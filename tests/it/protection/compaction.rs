@@ -5,10 +5,10 @@ use shared::archive::chain::segment_start;
 use shared::db::archive::Epoch;
 use shared::domain::ArchiveAlert;
 use tests::object_server::{Fault, On};
-use tests::world::PATIENCE;
+use tests::world::{PATIENCE, write};
 use tokio::time::{Duration, Instant, sleep};
 
-use super::world::{Protected, slot_restart, write};
+use super::world::{Protected, slot_restart};
 
 /// As if the pause were over.
 async fn hurry(protected: &Protected) -> anyhow::Result<()> {

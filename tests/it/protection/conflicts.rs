@@ -6,8 +6,9 @@ use shared::domain::ArchiveAlert;
 use shared::units::Lsn;
 use sqlx::PgConnection;
 use tests::object_server::{Fault, On};
+use tests::world::write;
 
-use super::world::{Protected, write};
+use super::world::Protected;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_with_other_wal_stops_the_watermark_and_tells_somebody() -> anyhow::Result<()> {

@@ -9,10 +9,10 @@ use shared::domain::ArchiveAlert;
 use shared::ids::RequestId;
 use shared::units::Lsn;
 use tests::object_server::{Fault, On};
-use tests::world::{PATIENCE, World};
+use tests::world::{PATIENCE, World, write};
 use tokio::time::{Instant, sleep};
 
-use super::world::{Protected, write};
+use super::world::Protected;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_written_while_the_archive_was_away_is_drained_without_a_hole()

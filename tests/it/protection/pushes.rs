@@ -6,11 +6,11 @@ use shared::archive::chain::Compaction;
 use shared::clock::{Clock as _, SystemClock};
 use shared::db::archive::{Epoch, protection_of};
 use shared::http_api::{Protection, ProtectionState};
-use tests::world::PATIENCE;
+use tests::world::{PATIENCE, write};
 use tokio::time::{Instant, sleep};
 
 use super::backups::until_first_backup;
-use super::world::{Protected, slot_restart, write};
+use super::world::{Protected, slot_restart};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_customer_writes_is_in_the_archive_and_an_idle_database_makes_nothing()

@@ -6,10 +6,10 @@ use shared::clock::{Clock as _, SystemClock};
 use shared::db::archive::seal_epoch;
 use shared::db::fleet::Recorded;
 use sqlx::Connection as _;
-use tests::world::PATIENCE;
+use tests::world::{PATIENCE, write};
 use tokio::time::{Instant, sleep};
 
-use super::world::{Protected, flushed, write};
+use super::world::{Protected, flushed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_worker_uploaded_and_did_not_record_is_adopted() -> anyhow::Result<()> {
