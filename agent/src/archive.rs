@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 mod attempts;
 mod verdict;
 
-pub(crate) use attempts::Attempts;
+pub(crate) use attempts::{Attempts, Pauses};
 pub(crate) use verdict::{Failure, Got, Put};
 use verdict::{judge_get, judge_head, judge_put};
 

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use shared::clock::Clock;
+use shared::db::DbError;
 use shared::db::fleet::ResourceRow;
-use shared::ids::WorkerId;
+use shared::db::jobs::{self, JobKey};
+use shared::ids::{RequestId, WorkerId};
 use shared::pki::CertificateAuthority;
 use shared::ports::{Endpoint, Provider};
 use shared::queue::{Member, Queue, QueueError, Ring};
@@ -81,6 +83,18 @@ impl Context {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(%member, error = %shared::telemetry::chain(error), "failed to wake");
         }
+    }
+
+    /// Asks for a job and wakes it; tells whether nobody had asked yet.
+    ///
+    /// # Errors
+    /// [`DbError`] if the control database does not answer.
+    pub async fn ask(&self, key: JobKey, request_id: RequestId) -> Result<bool, DbError> {
+        let is_new = jobs::ask(&self.pool, key, request_id, self.now()).await?;
+        if is_new {
+            self.wake(Member::of_job(key.kind, key.subject_id)).await;
+        }
+        Ok(is_new)
     }
 
     async fn try_wake(&self, ring: Ring, member: Member) -> Result<(), QueueError> {

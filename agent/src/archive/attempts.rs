@@ -18,11 +18,24 @@ const SHORTEST_ATTEMPT: Duration = Duration::from_secs(2);
 /// Longest time of one attempt: one that took this long hangs.
 const LONGEST_ATTEMPT: Duration = Duration::from_mins(1);
 
+/// Pauses between attempts, each twice as long as the one before up to the longest.
+#[derive(Debug, Default)]
+pub(crate) struct Pauses(u32);
+
+impl Pauses {
+    /// Pauses before the next attempt.
+    pub(crate) async fn rest(&mut self) {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.0.min(10));
+        self.0 += 1;
+        sleep(pause.min(LONGEST_PAUSE)).await;
+    }
+}
+
 /// The attempts at one thing, and what went wrong last.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     deadline: Instant,
-    failures: u32,
+    pauses: Pauses,
     trouble: Option<String>,
 }
 
@@ -31,7 +44,7 @@ impl Attempts {
     pub(crate) fn until(deadline: Instant) -> Self {
         Self {
             deadline,
-            failures: 0,
+            pauses: Pauses::default(),
             trouble: None,
         }
     }
@@ -54,11 +67,7 @@ impl Attempts {
         };
         tracing::debug!(error = detail, "a request to the archive is made again");
         self.trouble = Some(detail);
-        let pause = FIRST_PAUSE
-            .saturating_mul(1 << self.failures.min(10))
-            .min(LONGEST_PAUSE);
-        self.failures += 1;
-        sleep(pause).await;
+        self.pauses.rest().await;
         Ok(())
     }
 

@@ -4,20 +4,15 @@ use std::time::Duration;
 
 use shared::agent_api::wal::Signed;
 use shared::archive::frame::{self, CONTENT_BYTES_MAX, FrameError, Metadata, object_bytes_max};
-use tokio::time::sleep;
 
 use super::Board;
-use crate::archive::{Archive, Failure, Got, Reserved};
+use crate::archive::{Archive, Failure, Got, Pauses, Reserved};
 
 /// Longest time of one attempt: one that took this long hangs.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often an object is read that seems damaged: it may have been damaged on the way.
 const READS_OF_DAMAGED: u32 = 3;
-
-/// First and longest pause before another attempt.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// An object that was read, with the memory it takes.
 #[derive(Debug)]
@@ -61,7 +56,7 @@ impl Reader<'_> {
         is_right: impl Fn(&Metadata) -> Result<(), String>,
     ) -> Result<(Metadata, Vec<u8>), Unread> {
         let bytes_max = object_bytes_max(plain_max.min(CONTENT_BYTES_MAX));
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::default();
         let mut damaged = 0;
         loop {
             match self.archive.get(from, bytes_max, PATIENCE).await {
@@ -90,8 +85,7 @@ impl Reader<'_> {
                     self.board.note_trouble(Some(format!("{key}: {detail}")));
                 }
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pauses.rest().await;
         }
     }
 

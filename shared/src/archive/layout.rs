@@ -21,6 +21,9 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{BackupId, TimelineId};
 use crate::units::Lsn;
 
+/// How the name of a sentinel ends.
+const SENTINEL: &str = "backup.json";
+
 /// Where everything of one history of one cluster is. Two databases can never share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Prefix {
@@ -42,7 +45,7 @@ pub struct Run {
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "timelines/{}/{}", self.timeline, self.system_identifier)
+        write!(f, "{}{}", all_of(self.timeline), self.system_identifier)
     }
 }
 
@@ -100,8 +103,22 @@ impl Prefix {
 
     /// The sentinel of a base backup: written last.
     pub fn backup_sentinel(&self, backup: BackupId) -> String {
-        format!("{}backup.json", self.backup(backup))
+        format!("{}{SENTINEL}", self.backup(backup))
     }
+}
+
+/// Everything of a timeline begins with this.
+pub fn all_of(timeline: TimelineId) -> String {
+    format!("timelines/{timeline}/")
+}
+
+/// The sentinel of the base backup that an object belongs to; null if it belongs to none.
+pub fn sentinel_beside(key: &str) -> Option<String> {
+    let (directory, _) = key.rsplit_once('/')?;
+    let (above, _) = directory.rsplit_once('/')?;
+    above
+        .ends_with("/backups")
+        .then(|| format!("{directory}/{SENTINEL}"))
 }
 
 /// The position in the name of a chunk or segment; null if the name is none of ours.
@@ -161,5 +178,28 @@ mod tests {
         ] {
             assert_eq!(start_in_name(key), None, "{key:?}");
         }
+    }
+
+    #[test]
+    fn the_sentinel_of_an_object_is_found_from_its_name() {
+        let prefix = Prefix {
+            timeline: TimelineId::new(),
+            system_identifier: 1,
+        };
+        let backup = BackupId::new();
+        let expected = Some(prefix.backup_sentinel(backup));
+        for key in [
+            prefix.backup_piece(backup, 7),
+            prefix.backup_manifest(backup),
+            prefix.backup_sentinel(backup),
+        ] {
+            assert_eq!(sentinel_beside(&key), expected, "{key}");
+        }
+        let run = Run { epoch: 1, tli: 1 };
+        assert_eq!(
+            sentinel_beside(&prefix.chunk(run, Lsn::from_bytes(1))),
+            None
+        );
+        assert_eq!(sentinel_beside(&prefix.epoch(1)), None);
     }
 }

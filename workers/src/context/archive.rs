@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use shared::agent_api::backup::WritePlace;
 use shared::agent_api::wal::{Archived, Place};
 use shared::archive::SIGNED_FOR;
 use shared::archive::store::{ObjectStore, StoreError};
@@ -16,6 +17,17 @@ pub struct Archive {
 }
 
 impl Archive {
+    /// A place for an object. Makes no call.
+    ///
+    /// # Errors
+    /// If the store cannot sign.
+    pub async fn place(&self, key: &str) -> Result<WritePlace, StoreError> {
+        Ok(WritePlace {
+            put: self.store.sign_put(key, SIGNED_FOR).await?,
+            get: self.store.sign_get(key, SIGNED_FOR).await?,
+        })
+    }
+
     /// Places for `ranges`, each under the name that `name` gives for its start. Makes no call.
     ///
     /// # Errors
@@ -27,12 +39,12 @@ impl Archive {
     ) -> Result<Vec<Place>, StoreError> {
         let mut places = Vec::new();
         for range in ranges {
-            let key = name(range.start);
+            let WritePlace { put, get } = self.place(&name(range.start)).await?;
             places.push(Place {
                 start: range.start,
                 end: range.end,
-                put: self.store.sign_put(&key, SIGNED_FOR).await?,
-                get: self.store.sign_get(&key, SIGNED_FOR).await?,
+                put,
+                get,
             });
         }
         Ok(places)

@@ -5,10 +5,9 @@ use std::time::Duration;
 use metrics::gauge;
 use shared::db::alerts::{self, NewAlert};
 use shared::db::archive::{DueBackup, backup_candidates, due_backups};
-use shared::db::jobs::{self, JobKey};
+use shared::db::jobs::JobKey;
 use shared::domain::{ArchiveAlert, JobKind};
 use shared::ids::RequestId;
-use shared::queue::Member;
 use shared::telemetry::metrics::archive;
 
 use crate::context::Context;
@@ -32,11 +31,10 @@ pub async fn sweep(context: Context) -> Result<(), TurnError> {
             subject_id: candidate.timeline.as_uuid(),
         };
         let request_id = RequestId::new();
-        if jobs::ask(&context.pool, key, request_id, context.now()).await? {
+        if context.ask(key, request_id).await? {
             tracing::info!(
                 timeline.id = %candidate.timeline, %reason, %request_id, "a backup is due",
             );
-            context.wake(Member::of_job(key.kind, key.subject_id)).await;
         }
     }
     let due = due_backups(&context.pool).await?;

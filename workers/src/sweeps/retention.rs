@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use shared::db::archive::{past_retention, past_their_end, with_leftovers};
-use shared::db::jobs::{self, JobKey};
+use shared::db::jobs::JobKey;
 use shared::domain::JobKind;
 use shared::ids::RequestId;
-use shared::queue::Member;
 
 use crate::context::Context;
 use crate::ring::TurnError;
@@ -26,9 +25,7 @@ pub async fn sweep(context: Context) -> Result<(), TurnError> {
             kind: JobKind::Expire,
             subject_id: timeline.as_uuid(),
         };
-        if jobs::ask(pool, key, RequestId::new(), now).await? {
-            context.wake(Member::of_job(key.kind, key.subject_id)).await;
-        }
+        context.ask(key, RequestId::new()).await?;
     }
     Ok(())
 }

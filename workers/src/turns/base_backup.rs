@@ -38,9 +38,6 @@ use super::wal_push::agent_of;
 use crate::context::{Archive, Context};
 use crate::ring::{Backoff, Turn, TurnError};
 
-/// Time between two looks by a worker that has no archive.
-const WITHOUT_ARCHIVE: Duration = Duration::from_mins(1);
-
 /// Time between two looks at a leader that is not ready to be asked.
 const NOT_READY: Duration = Duration::from_secs(2);
 
@@ -89,13 +86,13 @@ pub(super) async fn turn(
         return end(context, &row).await;
     };
     let Some(archive) = &context.archive else {
-        return Ok(outcome::again(turn, WITHOUT_ARCHIVE));
+        return Ok(outcome::without_archive(turn));
     };
     let epoch = current_epoch(&context.pool, timeline).await?;
     let came = match (&epoch, agent_of(leader)) {
         // How its writers are kept apart must be known before anything is written.
         _ if archive.store.capabilities().is_none() => Came::Nowhere,
-        (Some(epoch), Some(agent)) if is_written_by(epoch, leader) => {
+        (Some(epoch), Some(agent)) if epoch.is_written_by(leader.participant) => {
             let making = Making {
                 context,
                 archive,
@@ -117,10 +114,6 @@ pub(super) async fn turn(
         Came::Nowhere => outcome::again(turn, NOT_READY),
         Came::Overtaken => outcome::overtaken(),
     })
-}
-
-fn is_written_by(epoch: &Epoch, leader: &Leader) -> bool {
-    epoch.sealed_at.is_none() && epoch.record.participant == leader.participant
 }
 
 /// No leader is left: no backup will come, and nobody has to wait or to be told any more.

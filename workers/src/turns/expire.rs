@@ -35,9 +35,6 @@ use super::outcome;
 use crate::context::{Archive, Context};
 use crate::ring::{Turn, TurnError};
 
-/// Time between two looks by a worker that has no archive.
-const WITHOUT_ARCHIVE: Duration = Duration::from_mins(1);
-
 /// Most objects that one turn deletes: as many as a list has, and a store deletes at once.
 const PAGE: u16 = 1000;
 
@@ -67,7 +64,7 @@ pub(super) async fn turn(
     timeline: TimelineId,
 ) -> Result<Outcome, TurnError> {
     let Some(archive) = &context.archive else {
-        return Ok(outcome::again(turn, WITHOUT_ARCHIVE));
+        return Ok(outcome::without_archive(turn));
     };
     let came = match load_expiry(&context.pool, timeline).await? {
         None => Came::ToTheEnd,

@@ -13,6 +13,9 @@ const AFTER_FAILURE: Backoff = Backoff::new(Duration::from_millis(500), Duration
 /// Pause after a write that was overtaken: whoever wrote first is probably still at it.
 const AFTER_OVERTAKEN: Duration = Duration::from_millis(20);
 
+/// Time between two looks by a worker that has no archive.
+const WITHOUT_ARCHIVE: Duration = Duration::from_mins(1);
+
 /// What a resting decision asks for, with jitter.
 pub(super) fn of<E, T>(turn: &Turn, decision: &Decision<E, T>) -> Outcome {
     if decision.done {
@@ -35,4 +38,9 @@ pub(super) fn overtaken() -> Outcome {
 /// The turn failed: look again, later each time.
 pub(super) fn after_failure(turn: &Turn, failure: &Failure) -> Outcome {
     Outcome::Again(AFTER_FAILURE.after(failure.streak, turn.salt()))
+}
+
+/// The turn needs the archive, which this worker has not: another one may.
+pub(super) fn without_archive(turn: &Turn) -> Outcome {
+    again(turn, WITHOUT_ARCHIVE)
 }

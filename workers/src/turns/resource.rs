@@ -6,12 +6,12 @@ mod record;
 
 use shared::db::DbError;
 use shared::db::fleet::{AlertSubject, ResourceRow, load_resources};
-use shared::db::jobs::{self, JobKey};
+use shared::db::jobs::JobKey;
 use shared::domain::MachineKind;
 use shared::ids::ResourceId;
 use shared::machine::resource::{Driver, Event, Resource, Step};
 use shared::machine::{Act, Decision, MAX_HOPS, Machine as _};
-use shared::queue::{Member, Outcome};
+use shared::queue::Outcome;
 use sqlx::PgConnection;
 
 pub(crate) use facts::since;
@@ -102,9 +102,7 @@ async fn rest(
             kind,
             subject_id: row.id.as_uuid(),
         };
-        if jobs::ask(&context.pool, key, row.request_id, context.now()).await? {
-            context.wake(Member::of_job(kind, row.id.as_uuid())).await;
-        }
+        context.ask(key, row.request_id).await?;
     }
     Ok(())
 }

@@ -30,9 +30,6 @@ use super::outcome;
 use crate::context::{Agents, Archive, Context};
 use crate::ring::{Turn, TurnError};
 
-/// Time between two looks by a worker that has no archive.
-const WITHOUT_ARCHIVE: Duration = Duration::from_mins(1);
-
 /// Time between two looks at a leader that is not ready to be asked.
 const NOT_READY: Duration = Duration::from_secs(2);
 
@@ -74,7 +71,7 @@ pub(super) async fn turn(
         return end(context, timeline).await;
     };
     let Some(archive) = &context.archive else {
-        return Ok(outcome::again(turn, WITHOUT_ARCHIVE));
+        return Ok(outcome::without_archive(turn));
     };
     let came = match agent_of(leader) {
         None => Came::Nowhere,
@@ -123,14 +120,9 @@ impl Slice<'_> {
     async fn carry_out(&self) -> Result<Came, TurnError> {
         match &self.row.epoch {
             None => self.begin_epoch().await,
+            Some(epoch) if epoch.is_written_by(self.leader.participant) => self.push(epoch).await,
             // A failover is between its steps: the next epoch is not there yet.
-            Some(epoch)
-                if epoch.sealed_at.is_some()
-                    || epoch.record.participant != self.leader.participant =>
-            {
-                Ok(Came::Nowhere)
-            }
-            Some(epoch) => self.push(epoch).await,
+            Some(_) => Ok(Came::Nowhere),
         }
     }
 }

@@ -5,12 +5,11 @@ use sqlx::PgExecutor;
 
 use super::Epoch;
 use super::backups::BackupProgress;
-use super::push::Leader;
+use super::push::{Leader, LeaderColumns};
 use crate::archive::layout::Run;
 use crate::db::DbError;
 use crate::domain::{BackupReason, ParticipantState};
 use crate::ids::{BackupId, ParticipantId, RequestId, ResourceId, ServerId, TimelineId};
-use crate::ports::Address;
 
 /// A timeline that a backup shall be made of.
 #[derive(Debug, Clone)]
@@ -137,19 +136,16 @@ struct Joined {
 
 impl Joined {
     fn leader(&self) -> Option<Leader> {
-        let agent = self.host.clone().zip(self.agent_port);
-        Some(Leader {
-            participant: self.leader?,
-            state: self.leader_state?,
-            generation: self.leader_generation?.unsigned_abs(),
-            server: self.server?,
-            agent: agent.and_then(|(host, port)| {
-                let port = u16::try_from(port).ok()?;
-                Some(Address { host, port })
-            }),
-            interval_ms: u64::from(self.interval_ms?.unsigned_abs()),
+        LeaderColumns {
+            participant: self.leader,
+            state: self.leader_state,
+            generation: self.leader_generation,
+            server: self.server,
+            agent: (self.host.clone(), self.agent_port),
+            interval_ms: self.interval_ms,
             resource: self.resource,
-        })
+        }
+        .leader()
     }
 
     fn running(&self) -> Option<RunningBackup> {

@@ -33,6 +33,13 @@ pub struct Epoch {
     pub sealed_at: Option<DateTime<Utc>>,
 }
 
+impl Epoch {
+    /// Whether `participant` may add to it: it is the leader that it was begun by, and not sealed.
+    pub fn is_written_by(&self, participant: ParticipantId) -> bool {
+        self.sealed_at.is_none() && self.record.participant == participant
+    }
+}
+
 /// A segment that could not be put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry {

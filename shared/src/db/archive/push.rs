@@ -45,6 +45,37 @@ pub struct Leader {
     pub resource: Option<ResourceId>,
 }
 
+/// The columns of a leader as an outer join gives them.
+pub(super) struct LeaderColumns {
+    pub(super) participant: Option<ParticipantId>,
+    pub(super) state: Option<ParticipantState>,
+    pub(super) generation: Option<i64>,
+    pub(super) server: Option<ServerId>,
+    /// Host and port.
+    pub(super) agent: (Option<String>, Option<i32>),
+    pub(super) interval_ms: Option<i32>,
+    pub(super) resource: Option<ResourceId>,
+}
+
+impl LeaderColumns {
+    /// The leader; null if none was joined.
+    pub(super) fn leader(self) -> Option<Leader> {
+        let (host, port) = self.agent;
+        Some(Leader {
+            participant: self.participant?,
+            state: self.state?,
+            generation: self.generation?.unsigned_abs(),
+            server: self.server?,
+            agent: host.zip(port).and_then(|(host, port)| {
+                let port = u16::try_from(port).ok()?;
+                Some(Address { host, port })
+            }),
+            interval_ms: u64::from(self.interval_ms?.unsigned_abs()),
+            resource: self.resource,
+        })
+    }
+}
+
 /// What a push of `timeline` is made from; null if nobody asks for one.
 pub async fn load_push(
     ex: impl PgExecutor<'_>,
@@ -153,19 +184,16 @@ struct Joined {
 
 impl Joined {
     fn leader(&self) -> Option<Leader> {
-        let agent = self.host.clone().zip(self.agent_port);
-        Some(Leader {
-            participant: self.leader?,
-            state: self.leader_state?,
-            generation: self.leader_generation?.unsigned_abs(),
-            server: self.server?,
-            agent: agent.and_then(|(host, port)| {
-                let port = u16::try_from(port).ok()?;
-                Some(Address { host, port })
-            }),
-            interval_ms: u64::from(self.interval_ms?.unsigned_abs()),
+        LeaderColumns {
+            participant: self.leader,
+            state: self.leader_state,
+            generation: self.leader_generation,
+            server: self.server,
+            agent: (self.host.clone(), self.agent_port),
+            interval_ms: self.interval_ms,
             resource: self.resource,
-        })
+        }
+        .leader()
     }
 
     fn epoch(self) -> Option<Row> {

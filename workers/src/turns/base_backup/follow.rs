@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use shared::agent_api::backup::{BackupOrder, BackupPhase, BackupStatus, WritePlace};
+use shared::agent_api::backup::{BackupOrder, BackupPhase, BackupStatus};
 use shared::agent_api::client::AgentError;
-use shared::archive::SIGNED_FOR;
 use shared::archive::store::StoreError;
 use shared::db::archive::{BackupProgress, RunningBackup, note_backup_progress};
 use shared::machine::cadence;
@@ -86,7 +85,7 @@ impl Making<'_> {
         let mut places = BTreeMap::new();
         for number in pieces {
             let key = prefix.backup_piece(running.id, *number);
-            places.insert(*number, self.place(&key).await?);
+            places.insert(*number, self.archive.place(&key).await?);
         }
         Ok(BackupOrder {
             backup: running.id,
@@ -96,15 +95,10 @@ impl Making<'_> {
             system_identifier: record.system_identifier,
             run: running.run,
             pieces: places,
-            manifest: self.place(&prefix.backup_manifest(running.id)).await?,
-        })
-    }
-
-    async fn place(&self, key: &str) -> Result<WritePlace, StoreError> {
-        let store = &self.archive.store;
-        Ok(WritePlace {
-            put: store.sign_put(key, SIGNED_FOR).await?,
-            get: store.sign_get(key, SIGNED_FOR).await?,
+            manifest: self
+                .archive
+                .place(&prefix.backup_manifest(running.id))
+                .await?,
         })
     }
 

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use shared::archive::layout::{all_of, sentinel_beside};
 use shared::db::archive::{KeptBackup, note_archive_deleted};
 use shared::domain::BackupState;
 
 use super::{Came, Expiring};
 use crate::ring::TurnError;
-
-/// How the name of a sentinel ends.
-const SENTINEL: &str = "backup.json";
 
 impl Expiring<'_> {
     /// Marks the next of its backups; without any, deletes whatever is left.
@@ -26,7 +24,7 @@ impl Expiring<'_> {
             return Ok(Came::ToTheEnd);
         }
         let timeline = self.row.timeline;
-        let listed = self.first_of(&format!("timelines/{timeline}/")).await?;
+        let listed = self.first_of(&all_of(timeline)).await?;
         if listed.is_empty() {
             let now = self.context.now();
             let noted = note_archive_deleted(&self.context.pool, timeline, now).await?;
@@ -39,7 +37,8 @@ impl Expiring<'_> {
         }
         let keys: Vec<String> = listed.into_iter().map(|object| object.key).collect();
         // Of backups that no row knows, the sentinels go first as well.
-        let sentinels: BTreeSet<String> = keys.iter().filter_map(|key| sentinel(key)).collect();
+        let sentinels: BTreeSet<String> =
+            keys.iter().filter_map(|key| sentinel_beside(key)).collect();
         let sentinels: Vec<String> = sentinels.into_iter().collect();
         for keys in [&sentinels, &keys] {
             if !self.delete(keys, "destroyed").await? {
@@ -47,43 +46,5 @@ impl Expiring<'_> {
             }
         }
         Ok(Came::PartOfTheWay)
-    }
-}
-
-/// The sentinel of the backup that an object belongs to; null if it belongs to none.
-fn sentinel(key: &str) -> Option<String> {
-    let (directory, _) = key.rsplit_once('/')?;
-    let (above, _) = directory.rsplit_once('/')?;
-    above
-        .ends_with("/backups")
-        .then(|| format!("{directory}/{SENTINEL}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use shared::archive::layout::{Prefix, Run};
-    use shared::ids::{BackupId, TimelineId};
-    use shared::units::Lsn;
-
-    use super::*;
-
-    #[test]
-    fn the_sentinel_of_an_object_is_found_from_its_name() {
-        let prefix = Prefix {
-            timeline: TimelineId::new(),
-            system_identifier: 1,
-        };
-        let backup = BackupId::new();
-        let expected = Some(prefix.backup_sentinel(backup));
-        for key in [
-            prefix.backup_piece(backup, 7),
-            prefix.backup_manifest(backup),
-            prefix.backup_sentinel(backup),
-        ] {
-            assert_eq!(sentinel(&key), expected, "{key}");
-        }
-        let run = Run { epoch: 1, tli: 1 };
-        assert_eq!(sentinel(&prefix.chunk(run, Lsn::from_bytes(1))), None);
-        assert_eq!(sentinel(&prefix.epoch(1)), None);
     }
 }
