@@ -69,7 +69,8 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Makes the call happen once, also if it is sent again with the same key.
+    /// Makes the call happen once, also if it is sent again with the same key: as it is if there was
+    /// no answer.
     #[must_use]
     pub(crate) fn once(mut self, key: &'a str) -> Self {
         self.idempotency_key = Some(key);
@@ -109,9 +110,25 @@ impl Client {
         call: Call<'_>,
         body: Option<&impl Serialize>,
     ) -> Result<T, Failure> {
+        match self.send_now(&call, body).await {
+            // The answer may have been lost on its way; the key makes a second try safe.
+            Err(failure)
+                if failure.kind() == FailureKind::Unreachable && call.idempotency_key.is_some() =>
+            {
+                self.send_now(&call, body).await
+            }
+            sent => sent,
+        }
+    }
+
+    async fn send_now<T: DeserializeOwned>(
+        &self,
+        call: &Call<'_>,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, Failure> {
         let mut request = self
             .http
-            .request(call.method, self.address(call.path, &call.query))
+            .request(call.method.clone(), self.address(call.path, &call.query))
             .bearer_auth(self.target.token.expose());
         if let Some(key) = call.idempotency_key {
             request = request.header(IDEMPOTENCY_KEY_HEADER, key);

@@ -7,7 +7,7 @@ use super::Context;
 use super::create::fresh_key;
 use super::wait::Patience;
 use crate::client::Call;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::screen::{note, say_json};
 use crate::waiting;
 
@@ -30,16 +30,8 @@ impl Capture {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let path = ["resources", self.name.as_str(), "backups"];
         let key = self.idempotency_key.unwrap_or_else(fresh_key);
-        let call = || Call::post(&path).once(&key);
-        let mut asked = context.client.call::<Operation>(call()).await;
-        if asked
-            .as_ref()
-            .is_err_and(|failure| failure.kind() == FailureKind::Unreachable)
-        {
-            // The answer may have been lost on its way; the key makes a second try safe.
-            asked = context.client.call(call()).await;
-        }
-        let mut operation = asked?;
+        let call = Call::post(&path).once(&key);
+        let mut operation: Operation = context.client.call(call).await?;
         if self.wait {
             let patience = self.patience.duration();
             operation = waiting::for_backup(&context.client, &operation, patience).await?;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Context;
 use super::wait::{Patience, url_of};
 use crate::client::Call;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::screen::{note, say, say_json};
 use crate::waiting;
 
@@ -37,16 +37,8 @@ impl Create {
             plan: self.plan,
         };
         let key = self.idempotency_key.unwrap_or_else(fresh_key);
-        let call = || Call::post(&["resources"]).once(&key);
-        let mut created = context.client.send::<Operation>(call(), Some(&body)).await;
-        if created
-            .as_ref()
-            .is_err_and(|failure| failure.kind() == FailureKind::Unreachable)
-        {
-            // The answer may have been lost on its way; the key makes a second try safe.
-            created = context.client.send(call(), Some(&body)).await;
-        }
-        let operation = created?;
+        let call = Call::post(&["resources"]).once(&key);
+        let operation: Operation = context.client.send(call, Some(&body)).await?;
         if self.wait {
             let patience = self.patience.duration();
             waiting::for_operation(&context.client, &operation, patience).await?;
