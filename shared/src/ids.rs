@@ -105,6 +105,11 @@ id!(
     "backup"
 );
 id!(
+    /// One restore of a timeline: what an instance is born from.
+    RestoreId,
+    "restore"
+);
+id!(
     /// One request of a customer that takes longer than an HTTP call.
     OperationId,
     "operation"

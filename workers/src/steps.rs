@@ -5,7 +5,9 @@
 
 pub(crate) mod contexts;
 mod ensure_instance;
+mod find_source;
 mod forget;
+mod give_reads;
 mod instruct;
 mod make_secrets;
 mod place;
@@ -17,6 +19,7 @@ mod wake_server;
 mod withdraw;
 
 pub(crate) use ensure_instance::{destroy_instance, ensure_instance};
+pub(crate) use give_reads::give_reads;
 pub(crate) use instruct::{acknowledge, desired, instruct, wake_waiting};
 pub(crate) use render::Rendered;
 pub(crate) use renew_certificate::{certificate_is_due, renew_certificate};
@@ -56,6 +59,7 @@ pub(crate) async fn for_resource(
 ) -> Result<Performed, TurnError> {
     match step {
         Step::MakeSecrets => make_secrets::perform(context, row).await,
+        Step::FindSource => find_source::perform(context, row).await,
         Step::Place => place::perform(context, row).await,
         Step::AwaitParticipant | Step::AwaitRemoval | Step::Repair => {
             wake_server::perform(context, row).await

@@ -36,6 +36,8 @@ pub struct EpochRecord {
 /// The epoch that another one went on from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parent {
+    /// Its timeline: another one for the first epoch of a fork.
+    pub timeline: TimelineId,
     /// Its number.
     pub epoch: u32,
     /// What it has beyond this position is not part of the history.

@@ -13,9 +13,11 @@ mod behind;
 mod captures;
 mod epochs;
 mod expiry;
+mod lineage;
 mod protection;
 mod push;
 mod restorable;
+mod restores;
 
 pub use advance::{Position, Progress, advance, record_gap};
 pub use asked::{ask_for_pushes, ask_to_push};
@@ -35,9 +37,13 @@ pub use expiry::{
     load_expiry, mark_expiring, note_archive_deleted, note_trimmed, past_retention, past_their_end,
     with_leftovers,
 };
+pub use lineage::{Lineage, lineage};
 pub use protection::{Gap, Protection, protection_of};
 pub use push::{Leader, PushRow, load_push};
 pub use restorable::{Restorable, restorable, restorable_of};
+pub use restores::{
+    NewRestore, Patience, RestoreProgress, hold_restore, note_restore_progress, release_restores,
+};
 
 use crate::units::Lsn;
 

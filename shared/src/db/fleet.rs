@@ -6,6 +6,7 @@
 
 mod alerts;
 mod census;
+mod forks;
 mod participants;
 mod placement;
 mod resource_moves;
@@ -17,8 +18,11 @@ mod wishes;
 
 pub use alerts::{AlertSubject, settle_alert};
 pub use census::{Count, census};
+pub use forks::{
+    ForkRow, ForkView, Names, load_fork, note_end_of_fork, note_source_of_fork, refuse_fork,
+};
 pub use participants::{
-    Instruction, ParticipantRow, acknowledge, move_participant, participants_on,
+    Instruction, ParticipantRestore, ParticipantRow, acknowledge, move_participant, participants_on,
     record_instruction, request_restart,
 };
 pub use placement::{NewPlacement, Placed, place};

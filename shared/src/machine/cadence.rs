@@ -9,6 +9,10 @@ const TROUBLED: Duration = Duration::from_secs(1);
 /// themselves, but nobody else notices a dead agent.
 const SERVER: Duration = Duration::from_secs(10);
 
+/// Time between two looks at an agent that reads from the archive: it asks for more than it reads in
+/// that time.
+pub const READING: Duration = Duration::from_millis(200);
+
 /// Share of a delay that jitter may take away or add, as a divisor: a tenth.
 const JITTER_DIVISOR: u64 = 10;
 

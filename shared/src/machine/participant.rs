@@ -52,6 +52,9 @@ words!(
         Instruct = "instruct",
         /// Record the converged generation and wake the resources that waited for it.
         Acknowledge = "acknowledge",
+        /// Sign what the agent wants to read from the archive, give it to it, and store how far its
+        /// restore is.
+        GiveReads = "give_reads",
         /// Ask for the end of the server, which lived for this participant.
         MarkServerForDestruction = "mark_server_for_destruction",
     }
@@ -83,6 +86,8 @@ pub struct AgentReport {
     pub postgres_runs: bool,
     /// Unasked ends of PostgreSQL it counts.
     pub crashes: u64,
+    /// It restores from the archive, or follows it.
+    pub wants_reads: bool,
 }
 
 /// Everything the decision about a participant is made from.

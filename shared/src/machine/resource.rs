@@ -4,7 +4,7 @@
 //! and records what it sees, but leaves the work to jobs and makes sure that they exist; the jobs
 //! `provision`, `recover` and `deprovision` perform the steps.
 //!
-//! Making: secrets, place, participant told and acknowledged, service seen to answer, endpoint
+//! Making: secrets, what it is a copy of (if it is one), place, participant told and acknowledged, service seen to answer, endpoint
 //! pointed, available. Ending: endpoint withdrawn, participant told to drop what belongs to the
 //! resource (or to go altogether, if it lived for this resource alone) and acknowledged, secrets
 //! erased, deprovisioned. Only then is the name free again.
@@ -59,6 +59,9 @@ words!(
         /// forgotten, because it needs something else now; the job `deprovision`; a pending
         /// operation `create` fails.
         DestroyRequested = "destroy_requested",
+        /// What it shall begin as a copy of cannot be restored. Stored along: as with a request to
+        /// destroy it; the pending operation `create` fails with the reason.
+        SourceRefused = "source_refused",
         /// Nothing of it is left but the record. Stored along: the pending operation `destroy`
         /// succeeds.
         EverythingGone = "everything_gone",
@@ -70,6 +73,10 @@ words!(
     Step {
         /// Make the password and its verifier and store them encrypted, both or none.
         MakeSecrets = "make_secrets",
+        /// Find out up to where the original must be in the archive; once it is, choose backup, way
+        /// and target, and store them together with what forbids their deletion. Or store why that
+        /// will never be possible.
+        FindSource = "find_source",
         /// In one transaction: take a participant with room, or make one with its server (ids are
         /// made here; all names derive from them), and attach the resource, with no generation
         /// instructed yet. Replaces an attachment to a participant that will never serve.
@@ -104,6 +111,19 @@ pub enum Driver {
     Ring,
     /// A job: it also performs steps, in the state that it is for.
     Job(JobKind),
+}
+
+/// What a resource begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Nothing: it is empty.
+    Empty,
+    /// A copy; what it is restored from is to be found.
+    Wanted,
+    /// A copy; it is known what it is restored from.
+    Planned,
+    /// A copy that cannot be made.
+    Refused,
 }
 
 /// What the resource needs of its participant, and how far that is told: by
@@ -226,6 +246,8 @@ pub struct Facts {
     pub dedicated: bool,
     /// Password and verifier are stored.
     pub secrets_made: bool,
+    /// What it begins with.
+    pub source: Source,
     /// Where it lives; nothing before placement and after the end.
     pub attached: Option<Attached>,
     /// Where the endpoint stands.
@@ -274,6 +296,12 @@ impl Machine for Resource {
             Event::DestroyRequested,
             Deprovisioning,
             "its destruction was asked for",
+        ),
+        row(
+            Creating,
+            Event::SourceRefused,
+            Deprovisioning,
+            "what it should begin as a copy of cannot be restored",
         ),
         row(
             Available,

@@ -180,7 +180,11 @@ impl Story {
         let key = (self.timeline, number);
         let sealed = seal_epoch(self.pool(), key, cut, self.now()).await?;
         ensure!(sealed == Recorded::Yes, "nobody else seals it");
-        let parent = Parent { epoch: number, cut };
+        let parent = Parent {
+            timeline: self.timeline,
+            epoch: number,
+            cut,
+        };
         self.open(number + 1, segment_start(cut, SEGMENT), Some(parent))
             .await?;
         self.write().await

@@ -90,9 +90,7 @@ pub(crate) fn render(
         request_id,
         role: role_of(participant),
         incarnation: participant.incarnation,
-        birth: Birth::Initdb {
-            postgres_major: participant.postgres_major,
-        },
+        birth: birth_of(participant),
         port: server.postgres_port.unwrap_or(0),
         listen_addresses: server.host.iter().cloned().collect(),
         settings: settings(server.connections),
@@ -119,6 +117,15 @@ fn role_of(participant: &ParticipantRow) -> InstanceRole {
         | ParticipantState::Creating
         | ParticipantState::Serving
         | ParticipantState::Down => InstanceRole::Leader,
+    }
+}
+
+fn birth_of(participant: &ParticipantRow) -> Birth {
+    match &participant.restore {
+        Some(restore) => Birth::Restore(restore.source.clone()),
+        None => Birth::Initdb {
+            postgres_major: participant.postgres_major,
+        },
     }
 }
 

@@ -22,7 +22,7 @@ use metrics::counter;
 use shared::archive::retention::expired;
 use shared::archive::store::{Listed, StoreError};
 use shared::db::archive::{
-    ExpiryRow, KeptBackup, kept_backups, kept_wal, load_expiry, mark_expiring,
+    ExpiryRow, KeptBackup, kept_backups, kept_wal, load_expiry, mark_expiring, release_restores,
 };
 use shared::db::fleet::Recorded;
 use shared::db::jobs::{self, JobKey};
@@ -66,6 +66,7 @@ pub(super) async fn turn(
     let Some(archive) = &context.archive else {
         return Ok(outcome::without_archive(turn));
     };
+    release_restores(&context.pool, context.now()).await?;
     let came = match load_expiry(&context.pool, timeline).await? {
         None => Came::ToTheEnd,
         Some(row) => {
@@ -140,7 +141,7 @@ impl Expiring<'_> {
         if !self.turn.still_mine() {
             return Ok(Came::Overtaken);
         }
-        let marked = mark_expiring(&self.context.pool, backup.id, keep_since).await?;
+        let marked = mark_expiring(&self.context.pool, (self.row.timeline, backup.id), keep_since).await?;
         tracing::info!(
             timeline.id = %self.row.timeline, backup.id = %backup.id, was = %backup.state,
             request_id = %self.row.request_id, "a backup is deleted",

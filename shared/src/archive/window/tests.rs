@@ -18,6 +18,7 @@ fn span(number: u32, parent: Option<(u32, u64)>, kept_from: u64, watermark: u64)
     Span {
         number,
         parent: parent.map(|(epoch, cut)| Parent {
+            timeline: crate::ids::TimelineId::from_uuid(uuid::Uuid::nil()),
             epoch,
             cut: at(cut),
         }),

@@ -59,6 +59,7 @@ pub(super) struct Row {
     pub(super) system_identifier: String,
     pub(super) segment_bytes: i32,
     pub(super) start_lsn: i64,
+    pub(super) parent_timeline: Option<TimelineId>,
     pub(super) parent_number: Option<i32>,
     pub(super) cut_lsn: Option<i64>,
     pub(super) watermark_lsn: i64,
@@ -86,7 +87,7 @@ impl TryFrom<Row> for Epoch {
                     column: "epochs.system_identifier",
                     source: error.into(),
                 })?;
-        let parent = row.parent_number.zip(row.cut_lsn);
+        let parent = row.parent_timeline.zip(row.parent_number.zip(row.cut_lsn));
         Ok(Self {
             record: EpochRecord {
                 timeline: row.timeline,
@@ -97,7 +98,8 @@ impl TryFrom<Row> for Epoch {
                 start: lsn(row.start_lsn),
                 participant: row.participant,
                 generation: row.generation.unsigned_abs(),
-                parent: parent.map(|(epoch, cut)| Parent {
+                parent: parent.map(|(timeline, (epoch, cut))| Parent {
+                    timeline,
                     epoch: epoch.unsigned_abs(),
                     cut: lsn(cut),
                 }),
@@ -136,7 +138,9 @@ pub async fn current_epoch(
             timeline_id as "timeline: TimelineId",
             number,
             participant_id as "participant: ParticipantId",
-            generation, tli, system_identifier, segment_bytes, start_lsn, parent_number, cut_lsn,
+            generation, tli, system_identifier, segment_bytes, start_lsn,
+            parent_timeline_id as "parent_timeline: TimelineId",
+            parent_number, cut_lsn,
             watermark_lsn, watermark_at, tail_lsn, compacted_lsn,
             compaction_failures, compaction_retry_at, flush_lsn, behind_lsn, behind_since,
             sealed_at, created_at
@@ -164,12 +168,17 @@ pub async fn begin_epoch(
     let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
     let done = sqlx::query!(
         r#"
+        with branched as (
+            update timelines
+            set branch_lsn = $10
+            where id = $1 and parent_id is not null and branch_lsn is null
+        )
         insert into epochs (
             timeline_id, number, participant_id, generation, tli, system_identifier, segment_bytes,
             start_lsn, parent_number, cut_lsn, watermark_lsn, watermark_at, compacted_lsn,
-            flush_lsn, request_id, created_at
+            flush_lsn, request_id, created_at, parent_timeline_id
         )
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $8, $11, $8, $8, $12, $13)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $8, $11, $8, $8, $12, $13, $14)
         on conflict (timeline_id, number) do nothing
         "#,
         record.timeline.as_uuid(),
@@ -185,6 +194,7 @@ pub async fn begin_epoch(
         now,
         request_id.as_uuid(),
         record.created_at,
+        record.parent.map(|parent| parent.timeline.as_uuid()),
     )
     .execute(ex)
     .await

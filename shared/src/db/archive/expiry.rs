@@ -2,7 +2,7 @@
 //! row says that something is there which may be gone.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, PgPool, Postgres, Transaction};
 
 use super::{lsn, stored};
 use crate::archive::SIGNED_FOR;
@@ -30,7 +30,7 @@ pub struct ExpiryRow {
     pub keep_destroyed_s: i32,
     /// Moment its last participant was gone; null while it lives.
     pub ended_at: Option<DateTime<Utc>>,
-    /// Whether a fork that has no backup of its own needs all of it.
+    /// Whether something that is or will be restored needs all of it.
     pub is_pinned: bool,
 }
 
@@ -167,20 +167,7 @@ pub async fn load_expiry(
                     )
                     then participants.state_since
             end as ended_at,
-            exists (
-                select
-                from timelines as forks
-                join participants as own on own.timeline_id = forks.id
-                where
-                    forks.parent_id = timelines.id
-                    and forks.archive_deleted_at is null
-                    and own.state <> 'removed'
-                    and not exists (
-                        select
-                        from backups
-                        where backups.timeline_id = forks.id and backups.state = 'finished'
-                    )
-            ) as "is_pinned!"
+            is_pinned(timelines.id) as "is_pinned!"
         from jobs
         join timelines on timelines.id = jobs.subject_id
         join participants on participants.timeline_id = timelines.id
@@ -344,15 +331,41 @@ fn prefix(timeline: TimelineId, system_identifier: &str) -> Result<Prefix, DbErr
     })
 }
 
+/// A transaction in which nothing begins to need a timeline: whoever plans a restore takes the same
+/// lock ([`hold_restore`](super::hold_restore)), and what it planned before is seen.
+struct Unpinned(Transaction<'static, Postgres>);
+
+impl Unpinned {
+    async fn lock(pool: &PgPool, timeline: TimelineId) -> Result<Self, DbError> {
+        let failed = DbError::during("lock a timeline");
+        let mut transaction = pool.begin().await.map_err(failed)?;
+        sqlx::query!(
+            "select id from timelines where id = $1 for update",
+            timeline.as_uuid(),
+        )
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(failed)?;
+        Ok(Self(transaction))
+    }
+
+    async fn commit(self, rows: u64) -> Result<Recorded, DbError> {
+        let failed = DbError::during("mark what is to be deleted");
+        self.0.commit().await.map_err(failed)?;
+        Ok(Recorded::of(rows))
+    }
+}
+
 /// Marks a backup whose objects shall be deleted: from now on nothing is restored from it.
 ///
 /// A finished one must not be needed for any moment since `keep_since`: a newer one was finished
 /// before that. Null: the whole timeline goes, of which nothing may live.
 pub async fn mark_expiring(
-    ex: impl PgExecutor<'_>,
-    backup: BackupId,
+    pool: &PgPool,
+    (timeline, backup): (TimelineId, BackupId),
     keep_since: Option<DateTime<Utc>>,
 ) -> Result<Recorded, DbError> {
+    let mut unpinned = Unpinned::lock(pool, timeline).await?;
     let done = sqlx::query!(
         r#"
         update backups
@@ -363,6 +376,7 @@ pub async fn mark_expiring(
                 state = 'failed'
                 or (
                     state = 'finished'
+                    and not is_pinned(timeline_id)
                     and (
                         (
                             $2::timestamptz is null
@@ -391,10 +405,10 @@ pub async fn mark_expiring(
         backup.as_uuid(),
         keep_since,
     )
-    .execute(ex)
+    .execute(&mut *unpinned.0)
     .await
     .map_err(DbError::during("mark a backup to be deleted"))?;
-    Ok(Recorded::of(done.rows_affected()))
+    unpinned.commit(done.rows_affected()).await
 }
 
 /// Forgets a backup of which no object is left.
@@ -414,10 +428,11 @@ pub async fn forget_backup(ex: impl PgExecutor<'_>, backup: BackupId) -> Result<
 
 /// From now on the WAL of an epoch before `from` is not kept. Never goes back.
 pub async fn keep_wal_from(
-    ex: impl PgExecutor<'_>,
+    pool: &PgPool,
     (timeline, epoch): (TimelineId, u32),
     from: Lsn,
 ) -> Result<Recorded, DbError> {
+    let mut unpinned = Unpinned::lock(pool, timeline).await?;
     let done = sqlx::query!(
         r#"
         update epochs
@@ -427,15 +442,16 @@ pub async fn keep_wal_from(
             and number = $2
             and coalesce(kept_from_lsn, start_lsn) < $3
             and watermark_lsn >= $3
+            and not is_pinned(timeline_id)
         "#,
         timeline.as_uuid(),
         i32::try_from(epoch).unwrap_or(i32::MAX),
         stored(from),
     )
-    .execute(ex)
+    .execute(&mut *unpinned.0)
     .await
     .map_err(DbError::during("let go of WAL"))?;
-    Ok(Recorded::of(done.rows_affected()))
+    unpinned.commit(done.rows_affected()).await
 }
 
 /// Notes that no WAL of an epoch before `to` is left.
@@ -477,6 +493,7 @@ pub async fn note_archive_deleted(
         where
             id = $1
             and archive_deleted_at is null
+            and not is_pinned(id)
             and not exists (
                 select
                 from participants

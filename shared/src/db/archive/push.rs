@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
+use sqlx::types::Json;
 
 use super::epochs::{Epoch, Row};
+use crate::agent_api::restore::RestoreSource;
 use crate::db::DbError;
 use crate::domain::ParticipantState;
 use crate::ids::{ParticipantId, RequestId, ResourceId, ServerId, TimelineId};
@@ -22,6 +24,8 @@ pub struct PushRow {
     pub leader: Option<Leader>,
     /// Its newest epoch; null before the first.
     pub epoch: Option<Epoch>,
+    /// What the leader was restored from; null if it began empty, and once an epoch is there.
+    pub birth: Option<RestoreSource>,
     /// Names of the open alerts about it.
     pub open_alerts: Vec<String>,
 }
@@ -93,6 +97,8 @@ pub async fn load_push(
                 from alerts
                 where alerts.subject_id = jobs.subject_id and alerts.cleared_at is null
             ) as "open_alerts!",
+            case when epochs.number is null then restores.source
+            end as "birth?: Json<RestoreSource>",
             participants.id as "leader?: ParticipantId",
             participants.state as "leader_state?: ParticipantState",
             participants.generation as "leader_generation?",
@@ -112,6 +118,7 @@ pub async fn load_push(
             epochs.system_identifier as "system_identifier?",
             epochs.segment_bytes as "segment_bytes?",
             epochs.start_lsn as "start_lsn?",
+            epochs.parent_timeline_id as "parent_timeline?: TimelineId",
             epochs.parent_number, epochs.cut_lsn,
             epochs.watermark_lsn as "watermark_lsn?",
             epochs.watermark_at as "watermark_at?",
@@ -128,6 +135,7 @@ pub async fn load_push(
             and participants.role = 'leader'
             and participants.state <> 'removed'
             and participants.destroy_requested_at is null
+        left join restores on restores.id = participants.restore_id
         left join servers on servers.id = participants.server_id
         left join plans on plans.name = servers.plan
         left join lateral (
@@ -152,6 +160,7 @@ struct Joined {
     attempts: i32,
     request_id: RequestId,
     open_alerts: Vec<String>,
+    birth: Option<Json<RestoreSource>>,
     leader: Option<ParticipantId>,
     leader_state: Option<ParticipantState>,
     leader_generation: Option<i64>,
@@ -167,6 +176,7 @@ struct Joined {
     system_identifier: Option<String>,
     segment_bytes: Option<i32>,
     start_lsn: Option<i64>,
+    parent_timeline: Option<TimelineId>,
     parent_number: Option<i32>,
     cut_lsn: Option<i64>,
     watermark_lsn: Option<i64>,
@@ -206,6 +216,7 @@ impl Joined {
             system_identifier: self.system_identifier?,
             segment_bytes: self.segment_bytes?,
             start_lsn: self.start_lsn?,
+            parent_timeline: self.parent_timeline,
             parent_number: self.parent_number,
             cut_lsn: self.cut_lsn,
             watermark_lsn: self.watermark_lsn?,
@@ -232,6 +243,7 @@ impl TryFrom<Joined> for PushRow {
             attempts: row.attempts.unsigned_abs(),
             request_id: row.request_id,
             leader: row.leader(),
+            birth: row.birth.as_ref().map(|Json(source)| source.clone()),
             open_alerts: row.open_alerts.clone(),
             epoch: row.epoch().map(Epoch::try_from).transpose()?,
         })

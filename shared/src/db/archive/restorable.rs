@@ -64,7 +64,8 @@ async fn spans(ex: impl PgExecutor<'_>, timeline: TimelineId) -> Result<Vec<Span
         r#"
         select
             number,
-            parent_number,
+            -- A fork restores from its own backups: what was before it is its parent's.
+            case when parent_timeline_id = timeline_id then parent_number end as parent_number,
             cut_lsn,
             coalesce(kept_from_lsn, start_lsn) as "kept_from!",
             watermark_lsn,
@@ -87,6 +88,7 @@ async fn spans(ex: impl PgExecutor<'_>, timeline: TimelineId) -> Result<Vec<Span
                 .parent_number
                 .zip(row.cut_lsn)
                 .map(|(epoch, cut)| Parent {
+                    timeline,
                     epoch: epoch.unsigned_abs(),
                     cut: lsn(cut),
                 }),

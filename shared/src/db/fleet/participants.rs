@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
+use sqlx::types::Json;
 
 use super::{Move, Recorded};
+use crate::agent_api::restore::RestoreSource;
 use crate::db::DbError;
 use crate::domain::ParticipantState;
 use crate::ids::{ParticipantId, RequestId, ResourceId, ServerId};
@@ -25,6 +27,8 @@ pub struct ParticipantRow {
     pub destroy_requested_at: Option<DateTime<Utc>>,
     /// Major version of PostgreSQL.
     pub postgres_major: u16,
+    /// What its data is restored from; null if it began empty.
+    pub restore: Option<ParticipantRestore>,
     /// Number of the newest instruction; 0 before the first.
     pub generation: u64,
     /// Digest of the newest instruction.
@@ -47,6 +51,15 @@ pub struct ParticipantRow {
     pub version: i64,
 }
 
+/// What the data of a participant is restored from.
+#[derive(Debug, Clone)]
+pub struct ParticipantRestore {
+    /// Backup, way and target.
+    pub source: RestoreSource,
+    /// Size of a WAL segment of the cluster, in bytes.
+    pub segment_bytes: u32,
+}
+
 /// The newest participant on each of `servers`; a server that never had one is left out.
 pub async fn participants_on(
     ex: impl PgExecutor<'_>,
@@ -55,31 +68,35 @@ pub async fn participants_on(
     let servers: Vec<_> = servers.iter().map(|id| id.as_uuid()).collect();
     let rows = sqlx::query!(
         r#"
-        select distinct on (server_id)
-            id as "id: ParticipantId",
-            server_id as "server_id: ServerId",
-            state as "state: ParticipantState",
-            state_since,
-            deadline_at,
-            destroy_requested_at,
-            postgres_major,
-            generation,
-            spec_digest,
-            incarnation,
-            acknowledged_generation,
-            prober_password,
-            prober_verifier,
-            crashes,
+        select distinct on (participants.server_id)
+            participants.id as "id: ParticipantId",
+            participants.server_id as "server_id: ServerId",
+            participants.state as "state: ParticipantState",
+            participants.state_since,
+            participants.deadline_at,
+            participants.destroy_requested_at,
+            participants.postgres_major,
+            restores.source as "source?: Json<RestoreSource>",
+            restores.segment_bytes as "segment_bytes?",
+            participants.generation,
+            participants.spec_digest,
+            participants.incarnation,
+            participants.acknowledged_generation,
+            participants.prober_password,
+            participants.prober_verifier,
+            participants.crashes,
             (
                 select alerts.name from alerts
                 where alerts.subject_id = participants.id and alerts.cleared_at is null
                 limit 1
             ) as open_alert,
-            request_id as "request_id: RequestId",
-            version
+            participants.request_id as "request_id: RequestId",
+            participants.version
         from participants
-        where server_id = any($1)
-        order by server_id, (state <> 'removed') desc, id desc
+        left join restores on restores.id = participants.restore_id
+        where participants.server_id = any($1)
+        order by
+            participants.server_id, (participants.state <> 'removed') desc, participants.id desc
         "#,
         &servers,
     )
@@ -94,6 +111,13 @@ pub async fn participants_on(
         deadline_at: row.deadline_at,
         destroy_requested_at: row.destroy_requested_at,
         postgres_major: u16::try_from(row.postgres_major).unwrap_or(0),
+        restore: row
+            .source
+            .zip(row.segment_bytes)
+            .map(|(Json(source), bytes)| ParticipantRestore {
+                source,
+                segment_bytes: bytes.unsigned_abs(),
+            }),
         generation: row.generation.unsigned_abs(),
         spec_digest: row.spec_digest,
         incarnation: row.incarnation.unsigned_abs(),

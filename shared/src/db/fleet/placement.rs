@@ -1,11 +1,12 @@
-//! Where a new resource goes: a server of its own, or a shared one with room.
+//! Where a new resource goes: a server of its own, or a shared one with room. One that begins as a
+//! copy gets a server of its own, with a timeline that comes from that of the original.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::Recorded;
 use crate::db::DbError;
-use crate::ids::{ParticipantId, RequestId, ResourceId, ServerId, TimelineId};
+use crate::ids::{ParticipantId, RequestId, ResourceId, RestoreId, ServerId, TimelineId};
 
 /// Everything a new server and participant are made of, in case one is needed.
 #[derive(Debug, Clone)]
@@ -56,9 +57,15 @@ pub async fn place(
 ) -> Result<Placed, DbError> {
     let plan = sqlx::query!(
         r#"
-        select plans.name, plans.dedicated, plans.databases_per_server
+        select
+            plans.name,
+            plans.dedicated,
+            plans.databases_per_server,
+            forks.restore_id as "restore?: RestoreId",
+            forks.parent_timeline_id as "parent?: TimelineId"
         from resources
         join plans on plans.name = resources.plan
+        left join forks on forks.resource_id = resources.id
         where resources.id = $1
         "#,
         id.as_uuid(),
@@ -66,7 +73,8 @@ pub async fn place(
     .fetch_one(&mut *conn)
     .await
     .map_err(DbError::during("place a resource"))?;
-    let room = if plan.dedicated {
+    let birth = plan.restore.zip(plan.parent);
+    let room = if plan.dedicated || birth.is_some() {
         None
     } else {
         lock_plan(conn, &plan.name).await?;
@@ -74,7 +82,10 @@ pub async fn place(
     };
     let (server, participant) = match room {
         Some(found) => found,
-        None => (create(conn, &plan.name, new).await?, new.participant),
+        None => (
+            create(conn, &plan.name, new, birth).await?,
+            new.participant,
+        ),
     };
     let attached = sqlx::query!(
         r#"
@@ -143,11 +154,12 @@ async fn create(
     conn: &mut PgConnection,
     plan: &str,
     new: &NewPlacement,
+    birth: Option<(RestoreId, TimelineId)>,
 ) -> Result<ServerId, DbError> {
     sqlx::query!(
         r#"
         with timeline as (
-            insert into timelines (id, created_at) values ($3, $8) returning id
+            insert into timelines (id, parent_id, created_at) values ($3, $13, $8) returning id
         ),
         server as (
             insert into servers (
@@ -158,10 +170,13 @@ async fn create(
         )
         insert into participants (
             id, timeline_id, server_id, role, state, state_since, deadline_at, postgres_major,
-            prober_password, prober_verifier, request_id, created_at
+            prober_password, prober_verifier, request_id, created_at, restore_id
         )
-        select $2, timeline.id, server.id, 'leader', 'planned', $8, $9, $6, $10, $11, $7, $8
-        from timeline, server
+        select $2, timeline.id, server.id, 'leader', 'planned', $8, $9,
+            coalesce((restores.source ->> 'postgres_major')::integer, $6), $10, $11, $7, $8, $12
+        from timeline
+        cross join server
+        left join restores on restores.id = $12
         "#,
         new.server.as_uuid(),
         new.participant.as_uuid(),
@@ -174,6 +189,8 @@ async fn create(
         new.deadline_at,
         new.prober_password,
         new.prober_verifier,
+        birth.map(|(restore, _)| restore.as_uuid()),
+        birth.map(|(_, parent)| parent.as_uuid()),
     )
     .execute(conn)
     .await

@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
+use super::ForkView;
 use crate::db::DbError;
 use crate::domain::{ParticipantState, ResourceState, ServerState};
-use crate::ids::{ParticipantId, RequestId, ResourceId, ServerId};
+use crate::ids::{ParticipantId, RequestId, ResourceId, RestoreId, ServerId};
 use crate::ports::Address;
 
 /// A resource with its plan, participant and server.
@@ -53,6 +54,9 @@ pub struct ResourceRow {
     pub open_alert: Option<String>,
     /// Moment PostgreSQL started, as last recorded with an event; null before it was first ready.
     pub postgres_started_at: Option<DateTime<Utc>>,
+    /// Where the copy stands that it begins as, while it is made; null if it begins empty, and
+    /// later.
+    pub fork: Option<ForkView>,
     /// What it is attached to.
     pub base: Option<Base>,
 }
@@ -122,6 +126,9 @@ pub async fn load_resources(
                 limit 1
             ) as open_alert,
             resources.postgres_started_at,
+            forks.resource_id is not null as "is_fork!",
+            forks.restore_id as "restore?: RestoreId",
+            coalesce(forks.problem, restores.problem) as fork_problem,
             participants.id as "participant?: ParticipantId",
             participants.state as "participant_state?: ParticipantState",
             participants.destroy_requested_at is not null as "participant_destroy_requested!",
@@ -139,6 +146,8 @@ pub async fn load_resources(
         join plans on plans.name = resources.plan
         left join participants on participants.id = resources.participant_id
         left join servers on servers.id = participants.server_id
+        left join forks on forks.resource_id = resources.id and resources.state = 'creating'
+        left join restores on restores.id = forks.restore_id
         where resources.id = any($1)
         "#,
         &ids,
@@ -172,6 +181,9 @@ struct Joined {
     version: i64,
     open_alert: Option<String>,
     postgres_started_at: Option<DateTime<Utc>>,
+    is_fork: bool,
+    restore: Option<RestoreId>,
+    fork_problem: Option<String>,
     participant: Option<ParticipantId>,
     participant_destroy_requested: bool,
     restart_asked_at: Option<DateTime<Utc>>,
@@ -239,6 +251,9 @@ impl From<Joined> for ResourceRow {
             version: row.version,
             open_alert: row.open_alert,
             postgres_started_at: row.postgres_started_at,
+            fork: row
+                .is_fork
+                .then(|| ForkView::of(row.restore, row.fork_problem)),
             base,
         }
     }

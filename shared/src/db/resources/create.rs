@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, PgPool};
 
+use crate::archive::plan::Target;
 use crate::db::DbError;
 use crate::db::idempotency::{self, Key};
 use crate::db::operations::{self, Operation};
@@ -20,6 +21,8 @@ pub struct NewResource<'a> {
     pub name: &'a ResourceName,
     /// Plan it shall be on.
     pub plan: &'a str,
+    /// What it shall begin as a copy of; none to begin empty.
+    pub fork: Option<NewFork>,
     /// Moment after which "creating" raises an alert.
     pub deadline_at: DateTime<Utc>,
     /// Token that asked.
@@ -30,6 +33,15 @@ pub struct NewResource<'a> {
     pub request_id: RequestId,
     /// Moment of the request.
     pub now: DateTime<Utc>,
+}
+
+/// What a new resource begins as a copy of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewFork {
+    /// The original, which is alive.
+    pub parent: ResourceId,
+    /// As of when; the end means everything committed before the request.
+    pub target: Target,
 }
 
 /// The operation that creates the resource.
@@ -50,6 +62,9 @@ pub enum CreateError {
     /// A living resource has this name.
     #[error("the name {0} is taken")]
     NameTaken(ResourceName),
+    /// What it should begin as a copy of is not there, or on its way in or out.
+    #[error("what is to be copied is not there")]
+    NothingToCopy,
     /// The key was used for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
@@ -67,23 +82,21 @@ pub enum CreateError {
 /// [`CreateError`]; nothing was written then.
 pub async fn create(pool: &PgPool, new: &NewResource<'_>) -> Result<Created, CreateError> {
     let refusal = match insert(pool, new).await {
-        Ok(Inserted {
-            plan_offered: _,
-            created: true,
-        }) => {
+        Ok(Inserted { created: true, .. }) => {
             return Ok(Created {
                 operation: pending(new),
                 replayed: false,
             });
         }
         Ok(Inserted {
-            plan_offered: true,
-            created: false,
-        }) => CreateError::NameTaken(new.name.clone()),
-        Ok(Inserted {
             plan_offered: false,
-            created: false,
+            ..
         }) => CreateError::PlanNotOffered(new.plan.to_owned()),
+        Ok(Inserted {
+            original_there: false,
+            ..
+        }) => CreateError::NothingToCopy,
+        Ok(_) => CreateError::NameTaken(new.name.clone()),
         Err(error) if error.constraint() == Some(idempotency::ONE_USE_OF_A_KEY) => {
             CreateError::KeyReused
         }
@@ -108,10 +121,16 @@ pub async fn create(pool: &PgPool, new: &NewResource<'_>) -> Result<Created, Cre
 
 struct Inserted {
     plan_offered: bool,
+    original_there: bool,
     created: bool,
 }
 
 async fn insert(executor: impl PgExecutor<'_>, new: &NewResource<'_>) -> Result<Inserted, DbError> {
+    let (lsn, at) = match new.fork.map(|fork| fork.target) {
+        Some(Target::Lsn { lsn }) => (i64::try_from(lsn.bytes()).ok(), None),
+        Some(Target::Time { at }) => (None, Some(at)),
+        Some(Target::End) | None => (None, None),
+    };
     let database_name = new.name.database_name(new.id);
     sqlx::query_as!(
         Inserted,
@@ -121,6 +140,15 @@ async fn insert(executor: impl PgExecutor<'_>, new: &NewResource<'_>) -> Result<
             from plans
             where name = $3 and offered
         ),
+        original as (
+            select resources.id, participants.timeline_id
+            from resources
+            join participants on participants.id = resources.participant_id
+            where
+                resources.id = $12
+                and resources.destroy_requested_at is null
+                and resources.state in ('available', 'unavailable', 'recovering')
+        ),
         -- Waits for a twin that is under way with the same name, and then does nothing.
         new_resource as (
             insert into resources (
@@ -129,8 +157,17 @@ async fn insert(executor: impl PgExecutor<'_>, new: &NewResource<'_>) -> Result<
             )
             select $1, $2, name, 'creating', $10, $5, $4, $4, $9, $10
             from chosen_plan
+            where $12::uuid is null or exists (select from original)
             on conflict (name) where state <> 'deprovisioned' do nothing
             returning id
+        ),
+        new_fork as (
+            insert into forks (
+                resource_id, parent_resource_id, parent_timeline_id, target_lsn, target_at, asked_at
+            )
+            select new_resource.id, original.id, original.timeline_id, $13, $14, $10
+            from new_resource
+            cross join original
         ),
         new_operation as (
             insert into operations (id, resource_id, kind, state, request_id, created_at)
@@ -156,6 +193,7 @@ async fn insert(executor: impl PgExecutor<'_>, new: &NewResource<'_>) -> Result<
         )
         select
             exists (select from chosen_plan) as "plan_offered!",
+            $12::uuid is null or exists (select from original) as "original_there!",
             exists (select from new_resource) as "created!"
         "#,
         new.id.as_uuid(),
@@ -169,6 +207,9 @@ async fn insert(executor: impl PgExecutor<'_>, new: &NewResource<'_>) -> Result<
         new.request_id.as_uuid(),
         new.now,
         new.key.map(|key| key.request_hash.to_vec()),
+        new.fork.map(|fork| fork.parent.as_uuid()),
+        lsn,
+        at,
     )
     .fetch_one(executor)
     .await

@@ -213,6 +213,7 @@ fn agent_report(point: &mut Point) -> Option<participant::AgentReport> {
         phase,
         postgres_runs,
         crashes,
+        wants_reads: point.pick(&BOOLS),
     })
 }
 
@@ -231,7 +232,7 @@ impl Space for Resource {
 }
 
 fn resource_facts(point: &mut Point) -> resource::Facts {
-    use resource::{DiskView, Driver, EndpointView, Seen};
+    use resource::{DiskView, Driver, EndpointView, Seen, Source};
 
     resource::Facts {
         driver: point.pick(&[
@@ -282,6 +283,12 @@ fn resource_facts(point: &mut Point) -> resource::Facts {
             DiskView::Well,
             DiskView::Hangs,
             DiskView::NearlyFull,
+        ]),
+        source: point.pick(&[
+            Source::Empty,
+            Source::Wanted,
+            Source::Planned,
+            Source::Refused,
         ]),
         attached: attached(point),
     }

@@ -82,7 +82,9 @@ fn create(facts: &Facts) -> Next {
         Some(agent) if runs(&agent) && agent.converged_generation >= 1 => {
             Decision::record(Event::Converged)
         }
-        Some(agent) => instructed(facts, &agent).unwrap_or_else(|| wait(facts)),
+        Some(agent) => instructed(facts, &agent)
+            .or_else(|| gives_reads(&agent))
+            .unwrap_or_else(|| wait(facts)),
     }
 }
 
@@ -110,7 +112,8 @@ fn serve(facts: &Facts) -> Next {
     if agent.converged_generation > facts.acknowledged_generation {
         return Decision::perform(Step::Acknowledge, Duration::ZERO);
     }
-    instructed(facts, &agent).unwrap_or_else(|| {
+    let next = instructed(facts, &agent).or_else(|| gives_reads(&agent));
+    next.unwrap_or_else(|| {
         if agent.converged_generation < facts.generation {
             wait_for_convergence()
         } else {
@@ -125,7 +128,9 @@ fn raise(facts: &Facts) -> Next {
         Some(_) if trouble(facts).is_some() => wait(facts),
         Some(agent) if agent.crashes > facts.crashes => Decision::record(Event::CrashSeen),
         Some(agent) if runs(&agent) => Decision::record(Event::PostgresBack),
-        Some(agent) => instructed(facts, &agent).unwrap_or_else(|| wait(facts)),
+        Some(agent) => instructed(facts, &agent)
+            .or_else(|| gives_reads(&agent))
+            .unwrap_or_else(|| wait(facts)),
     }
 }
 
@@ -156,6 +161,13 @@ fn remove(facts: &Facts) -> Next {
 fn instructed(facts: &Facts, agent: &AgentReport) -> Option<Next> {
     (!facts.instruction_is_current || agent.generation < facts.generation)
         .then_some(Decision::perform(Step::Instruct, Duration::ZERO))
+}
+
+/// What is read next is known a moment after something was read.
+fn gives_reads(agent: &AgentReport) -> Option<Next> {
+    agent
+        .wants_reads
+        .then_some(Decision::perform(Step::GiveReads, cadence::READING))
 }
 
 fn runs(agent: &AgentReport) -> bool {

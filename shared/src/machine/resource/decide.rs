@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     AgentView, Attached, DiskView, Driver, EndpointView, Event, Facts, HARD_PATIENCE, Instruction,
-    LOOKS_UNTIL_STUCK, RESTART_PAUSE, Resource, SOFT_PATIENCE, Seen, Step, TIME_OUTS_UNTIL_LOST,
+    LOOKS_UNTIL_STUCK, RESTART_PAUSE, Resource, SOFT_PATIENCE, Seen, Source, Step, TIME_OUTS_UNTIL_LOST,
     job_of,
 };
 use crate::domain::{Outage, ParticipantState, ResourceState, ServerState};
@@ -80,8 +80,14 @@ fn create(facts: &Facts) -> Next {
     if facts.destroy_requested {
         return Decision::record(Event::DestroyRequested);
     }
+    if facts.source == Source::Refused {
+        return Decision::record(Event::SourceRefused);
+    }
     if !facts.secrets_made {
         return Decision::perform(Step::MakeSecrets, Duration::ZERO);
+    }
+    if facts.source == Source::Wanted {
+        return Decision::perform(Step::FindSource, cadence::waiting(facts.time_in_state));
     }
     let Some(attached) = facts.attached.filter(may_serve) else {
         return Decision::perform(Step::Place, Duration::ZERO);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use shared::agent_api::Phase;
-use shared::db::fleet::{Base, ResourceRow};
+use shared::db::fleet::{Base, ForkView, ResourceRow};
 use shared::domain::Observation;
 use shared::machine::resource::{
-    AgentView, Attached, DiskView, Driver, EndpointView, Facts, Instruction, Seen,
+    AgentView, Attached, DiskView, Driver, EndpointView, Facts, Instruction, Seen, Source,
 };
 
 use super::Look;
@@ -28,6 +28,12 @@ pub(super) fn of(context: &Context, row: &ResourceRow, driver: Driver, look: &Lo
         cadence: Duration::from_millis(row.cadence_ms),
         dedicated: row.dedicated,
         secrets_made: row.has_secret,
+        source: match &row.fork {
+            None => Source::Empty,
+            Some(ForkView::Wanted) => Source::Wanted,
+            Some(ForkView::Planned(_)) => Source::Planned,
+            Some(ForkView::Refused(_)) => Source::Refused,
+        },
         attached: row.base.as_ref().map(|base| attached(row, base, look, now)),
         endpoint: endpoint(row),
         seen: seen(row, look),

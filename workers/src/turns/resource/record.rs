@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use shared::db::DbError;
-use shared::db::fleet::{Along, Finish, Move, Recorded, ResourceRow, move_resource};
+use shared::db::fleet::{Along, Finish, ForkView, Move, Recorded, ResourceRow, move_resource};
 use shared::domain::{JobKind, OperationKind, OperationState, Outage};
 use shared::machine::Machine as _;
 use shared::machine::resource::{Event, Resource};
@@ -25,7 +25,7 @@ pub(super) async fn event(
     let failed = DbError::during("record a step of a resource");
     let mut transaction = context.pool.begin().await.map_err(failed)?;
     let along = Along {
-        finish: finish_with(event),
+        finish: finish_with(row, event),
         job,
         postgres_started_at: look.postgres_started_at(),
     };
@@ -79,13 +79,14 @@ fn step(
         event: event.as_str(),
         to: table_row.to,
         why: table_row.why,
-        detail: detail(event, look),
+        detail: detail(row, event, look),
         problem: match event {
             Event::ServiceLost | Event::RecoveryStarted => absence.map(str::to_owned),
             Event::ServiceReady
             | Event::ServiceBack
             | Event::RestartSeen
             | Event::DestroyRequested
+            | Event::SourceRefused
             | Event::EverythingGone => None,
         },
         deadline_at: deadline,
@@ -94,7 +95,10 @@ fn step(
     })
 }
 
-fn detail(event: Event, look: &Look) -> Option<String> {
+fn detail(row: &ResourceRow, event: Event, look: &Look) -> Option<String> {
+    if event == Event::SourceRefused {
+        return refusal(row);
+    }
     let (seen, in_a_row) = look.seen.as_ref()?;
     match event {
         Event::ServiceLost | Event::RecoveryStarted => {
@@ -108,7 +112,18 @@ fn detail(event: Event, look: &Look) -> Option<String> {
                 started.format("%Y-%m-%d %H:%M:%S UTC")
             ))
         }
-        Event::ServiceReady | Event::DestroyRequested | Event::EverythingGone => None,
+        Event::ServiceReady
+        | Event::DestroyRequested
+        | Event::SourceRefused
+        | Event::EverythingGone => None,
+    }
+}
+
+/// Why the copy that `row` should begin as cannot be made.
+fn refusal(row: &ResourceRow) -> Option<String> {
+    match &row.fork {
+        Some(ForkView::Refused(problem)) => Some(problem.clone()),
+        Some(ForkView::Wanted | ForkView::Planned(_)) | None => None,
     }
 }
 
@@ -120,13 +135,14 @@ fn word(outage: Outage) -> &'static str {
     }
 }
 
-fn finish_with(event: Event) -> Option<Finish> {
+fn finish_with(row: &ResourceRow, event: Event) -> Option<Finish> {
     let (kind, state, error) = match event {
         Event::ServiceReady => (OperationKind::Create, OperationState::Succeeded, None),
         Event::DestroyRequested => {
             let why = "the resource was destroyed before it was ready".to_owned();
             (OperationKind::Create, OperationState::Failed, Some(why))
         }
+        Event::SourceRefused => (OperationKind::Create, OperationState::Failed, refusal(row)),
         Event::EverythingGone => (OperationKind::Destroy, OperationState::Succeeded, None),
         Event::ServiceLost | Event::ServiceBack | Event::RecoveryStarted | Event::RestartSeen => {
             return None;
@@ -138,7 +154,7 @@ fn finish_with(event: Event) -> Option<Finish> {
 fn job_after(event: Event) -> Option<JobKind> {
     match event {
         Event::RecoveryStarted => Some(JobKind::Recover),
-        Event::DestroyRequested => Some(JobKind::Deprovision),
+        Event::DestroyRequested | Event::SourceRefused => Some(JobKind::Deprovision),
         Event::ServiceReady
         | Event::ServiceLost
         | Event::ServiceBack

@@ -73,5 +73,7 @@ fn report(row: &ParticipantRow, status: &InstanceStatus) -> AgentReport {
         phase: status.phase,
         postgres_runs: status.postgres.is_some(),
         crashes: status.crashes,
+        wants_reads: row.restore.is_some()
+            && status.restore.as_ref().is_some_and(RestoreStatus::is_under_way),
     }
 }

@@ -67,6 +67,7 @@ async fn perform(
     match step {
         Step::Instruct => steps::instruct(context, server, row, desired).await,
         Step::Acknowledge => steps::acknowledge(context, row, look.asked.as_ref()).await,
+        Step::GiveReads => steps::give_reads(context, server, row, look.asked.as_ref()).await,
         Step::MarkServerForDestruction => {
             request_server_end(&context.pool, server.id, context.now()).await?;
             Ok(Performed::Done)

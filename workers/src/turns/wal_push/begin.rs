@@ -1,8 +1,9 @@
 //! The first epoch of a timeline: its record in the archive first, then its row.
 
+use shared::agent_api::restore::RestoreStage;
 use shared::agent_api::{InstanceStatus, PostgresStatus};
 use shared::archive::chain::segment_start;
-use shared::archive::epoch::EpochRecord;
+use shared::archive::epoch::{EpochRecord, Parent};
 use shared::archive::store::Put;
 use shared::db::archive::begin_epoch;
 use shared::domain::ArchiveAlert;
@@ -10,6 +11,16 @@ use shared::domain::ArchiveAlert;
 use super::error::PushError;
 use super::{Came, Slice};
 use crate::ring::TurnError;
+
+/// Where a history comes from.
+enum Birth {
+    /// It begins empty.
+    Empty,
+    /// It went on from another one.
+    Under(Parent),
+    /// It is not known yet where it left the other one.
+    Unknown,
+}
 
 impl Slice<'_> {
     /// Begins the first epoch where the oldest WAL is that the leader still holds for the archive.
@@ -44,7 +55,14 @@ impl Slice<'_> {
             return Ok(None);
         };
         let segment_bytes = postgres.wal_segment_bytes;
+        let parent = match self.birth(status) {
+            Birth::Empty => None,
+            Birth::Under(parent) => Some(parent),
+            Birth::Unknown => return Ok(None),
+        };
         let oldest = slot.restart_lsn.unwrap_or(flush).min(flush);
+        // Of a copy, WAL of its own begins where it left the original.
+        let oldest = parent.map_or(oldest, |parent| parent.cut);
         Ok(Some(EpochRecord {
             timeline: self.row.timeline,
             number: 1,
@@ -54,9 +72,30 @@ impl Slice<'_> {
             start: segment_start(oldest, segment_bytes),
             participant: self.leader.participant,
             generation: self.leader.generation,
-            parent: None,
+            parent,
             created_at: self.context.now(),
         }))
+    }
+
+    /// Where the history of the leader comes from.
+    fn birth(&self, status: &InstanceStatus) -> Birth {
+        let Some(source) = &self.row.birth else {
+            return Birth::Empty;
+        };
+        let stage = status.restore.as_ref().map(|restore| &restore.stage);
+        let Some(RestoreStage::Finished(restored)) = stage else {
+            return Birth::Unknown;
+        };
+        let mut legs = source.path.iter().rev();
+        let left = legs
+            .find(|leg| leg.run.tli == restored.parent_tli && restored.began_at <= leg.end);
+        left.map_or(Birth::Unknown, |leg| {
+            Birth::Under(Parent {
+                timeline: leg.timeline,
+                epoch: leg.run.epoch,
+                cut: restored.began_at,
+            })
+        })
     }
 
     /// Writes the record, or takes the one that somebody wrote who died before the row was there.

@@ -1,0 +1,174 @@
+//! Finds what a resource that begins as a copy is restored from: a backup of the original, and the
+//! way from there to the target.
+//!
+//! A copy has everything that was committed before it was asked for. So it is first noted how far
+//! the original had flushed its WAL, and planned once the archive has that.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use shared::agent_api::restore::{NewName, Rename, RestoreSource};
+use shared::archive::plan::{Plan, Target, Unplannable, plan};
+use shared::db::DbError;
+use shared::db::archive::{Lineage, NewRestore, hold_restore, lineage};
+use shared::db::fleet::{
+    ForkRow, ResourceRow, load_fork, note_end_of_fork, note_source_of_fork, refuse_fork,
+};
+use shared::db::jobs::JobKey;
+use shared::domain::JobKind;
+use shared::ids::RestoreId;
+use shared::queue::Member;
+use shared::units::Lsn;
+
+use super::Performed;
+use crate::context::{Agents, Asked, Context};
+use crate::ring::TurnError;
+
+/// Time for which an original that does not answer is waited for, before the copy is made of what
+/// the archive has of it.
+const PATIENCE: TimeDelta = TimeDelta::seconds(30);
+
+/// Comes one step nearer to the source of the copy that `row` begins as.
+pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Performed, TurnError> {
+    let Some(fork) = load_fork(&context.pool, row.id).await? else {
+        return Ok(Performed::Overtaken);
+    };
+    let Some(end) = fork.end else {
+        return note_end(context, &fork).await;
+    };
+    let Some(lineage) = lineage(&context.pool, fork.timeline).await? else {
+        return Ok(Performed::Done);
+    };
+    if lineage.watermark < end.0 {
+        wake_push(context, &fork).await;
+        return Ok(Performed::Done);
+    }
+    match plan(&lineage.known(end.1), fork.target) {
+        Ok(plan) => store(context, &fork, &lineage, plan).await,
+        // Its first backup, or the one after a gap, is on its way.
+        Err(Unplannable::OutsideOfWindows { .. }) if fork.target == Target::End => {
+            ask_for_backup(context, &fork).await
+        }
+        Err(refused) => refuse(context, &fork, &refused).await,
+    }
+}
+
+/// Notes how far the original has flushed now, or what the archive has if it cannot be asked.
+async fn note_end(context: &Context, fork: &ForkRow) -> Result<Performed, TurnError> {
+    let asked_at = context.now();
+    let end = match flushed(context, fork).await {
+        Some(lsn) => Some((lsn, asked_at)),
+        None if asked_at - fork.asked_at >= PATIENCE => archived(context, fork).await?,
+        None => None,
+    };
+    let Some(end) = end else {
+        return Ok(Performed::Done);
+    };
+    let noted = note_end_of_fork(&context.pool, fork.resource, end).await?;
+    tracing::info!(
+        resource.id = %fork.resource, timeline.id = %fork.timeline, end = %end.0,
+        request_id = %fork.request_id, "a copy is made of what is before this",
+    );
+    wake_push(context, fork).await;
+    Ok(noted.into())
+}
+
+async fn flushed(context: &Context, fork: &ForkRow) -> Option<Lsn> {
+    let (server, address) = fork.leader.as_ref()?;
+    let agent = Agents::address(*server, address.as_ref()?)?;
+    let Asked::Answered(status) = context.agents.ask(agent, fork.request_id).await else {
+        return None;
+    };
+    status.postgres.as_ref()?.flush_lsn
+}
+
+async fn archived(
+    context: &Context,
+    fork: &ForkRow,
+) -> Result<Option<(Lsn, DateTime<Utc>)>, DbError> {
+    let lineage = lineage(&context.pool, fork.timeline).await?;
+    Ok(lineage.map(|lineage| (lineage.watermark, lineage.watermark_at)))
+}
+
+async fn wake_push(context: &Context, fork: &ForkRow) {
+    context
+        .wake(Member::of_job(JobKind::WalPush, fork.timeline.as_uuid()))
+        .await;
+}
+
+async fn ask_for_backup(context: &Context, fork: &ForkRow) -> Result<Performed, TurnError> {
+    let key = JobKey {
+        kind: JobKind::BaseBackup,
+        subject_id: fork.timeline.as_uuid(),
+    };
+    context.ask(key, fork.request_id).await?;
+    Ok(Performed::Done)
+}
+
+async fn refuse(
+    context: &Context,
+    fork: &ForkRow,
+    refused: &Unplannable,
+) -> Result<Performed, TurnError> {
+    tracing::warn!(
+        resource.id = %fork.resource, timeline.id = %fork.timeline, error = %refused,
+        request_id = %fork.request_id, "a copy cannot be made",
+    );
+    let noted = refuse_fork(&context.pool, fork.resource, &refused.to_string()).await?;
+    Ok(noted.into())
+}
+
+/// Stores the plan together with the hold on everything it needs. One that was overtaken is made
+/// again.
+async fn store(
+    context: &Context,
+    fork: &ForkRow,
+    lineage: &Lineage,
+    plan: Plan,
+) -> Result<Performed, TurnError> {
+    let source = source_of(fork, lineage, plan);
+    let new = NewRestore {
+        id: RestoreId::new(),
+        source: &source,
+        segment_bytes: lineage.segment_bytes,
+        request_id: fork.request_id,
+        now: context.now(),
+    };
+    let failed = DbError::during("plan a restore");
+    let mut transaction = context.pool.begin().await.map_err(failed)?;
+    if hold_restore(&mut transaction, &new).await?.is_overtaken()
+        || note_source_of_fork(&mut *transaction, fork.resource, new.id)
+            .await?
+            .is_overtaken()
+    {
+        return Ok(Performed::Overtaken);
+    }
+    transaction.commit().await.map_err(failed)?;
+    tracing::info!(
+        resource.id = %fork.resource, timeline.id = %fork.timeline, restore.id = %new.id,
+        backup.id = %source.backup, target = %source.target, request_id = %fork.request_id,
+        "a restore is planned",
+    );
+    Ok(Performed::Done)
+}
+
+fn source_of(fork: &ForkRow, lineage: &Lineage, plan: Plan) -> RestoreSource {
+    RestoreSource {
+        postgres_major: fork.postgres_major,
+        system_identifier: lineage.system_identifier,
+        timeline: plan.backup.timeline,
+        backup: plan.backup.backup,
+        path: plan.path,
+        target: plan.target,
+        complete_until: plan.complete_until,
+        renames: vec![Rename {
+            database: renamed(&fork.original.database, &fork.copy.database),
+            role: renamed(&fork.original.role, &fork.copy.role),
+        }],
+    }
+}
+
+fn renamed(from: &str, to: &str) -> NewName {
+    NewName {
+        from: from.to_owned(),
+        to: to.to_owned(),
+    }
+}
