@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use sqlx::{Executor as _, PgConnection};
 
 mod plan;
+mod renames;
 pub(crate) mod slots;
 
 pub(crate) use plan::{Catalog, CurrentDatabase, CurrentRole, plan};
+pub(crate) use renames::rename;
 
 use shared::agent_api::InstanceSpec;
 

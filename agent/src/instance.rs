@@ -224,15 +224,15 @@ impl Instance {
             return Ok(());
         }
         let port = self.postmaster.as_ref().map_or(spec.port, Postmaster::port);
-        let is_restored_now = self.agent.store.get().restoring().is_some();
+        let state = self.agent.store.get();
         let work = async {
             let mut connection = connect_locally(&self.agent.paths.sockets(), port).await?;
-            let locked_out = if is_restored_now {
-                catalog::lock_out(&mut connection, spec).await?
-            } else {
-                0
-            };
-            let commands = catalog::reconcile(&mut connection, spec).await? + locked_out;
+            let mut commands = 0;
+            if let Some(source) = state.restoring() {
+                commands += catalog::rename(&mut connection, &source.renames).await?;
+                commands += catalog::lock_out(&mut connection, spec).await?;
+            }
+            commands += catalog::reconcile(&mut connection, spec).await?;
             sqlx::Connection::close(connection).await?;
             Ok(commands)
         };

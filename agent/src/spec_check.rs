@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use shared::agent_api::restore::Target;
+use shared::agent_api::restore::{NewName, RestoreSource, Target};
 use shared::agent_api::{HbaRule, InstanceSpec, PROBER_ROLE};
 
 use crate::render::{BOOTSTRAP_ROLE, OWN_SETTINGS};
@@ -60,12 +60,50 @@ fn check_birth(spec: &InstanceSpec) -> Result<(), String> {
         return Err("birth: a leg of the path ends before the one that it left".to_owned());
     }
     match source.target {
-        Target::Lsn { lsn } if lsn > last.end => Err(format!(
-            "birth: the target {lsn} lies behind the end of the path, {}",
-            last.end
-        )),
-        Target::End | Target::Lsn { .. } | Target::Time { .. } => Ok(()),
+        Target::Lsn { lsn } if lsn > last.end => {
+            return Err(format!(
+                "birth: the target {lsn} lies behind the end of the path, {}",
+                last.end
+            ));
+        }
+        Target::End | Target::Lsn { .. } | Target::Time { .. } => {}
     }
+    check_renames(spec, source)
+}
+
+fn check_renames(spec: &InstanceSpec, source: &RestoreSource) -> Result<(), String> {
+    let (mut databases, mut roles) = (BTreeSet::new(), BTreeSet::new());
+    for rename in &source.renames {
+        let NewName { from, to } = &rename.database;
+        let is_named = spec.databases.iter().any(|database| database.name == *to);
+        let is_good = is_name(from) && !SYSTEM_DATABASES.contains(&from.as_str());
+        check_rename(&rename.database, is_good && is_named, &mut databases)?;
+        let NewName { from, to } = &rename.role;
+        let is_named = spec.roles.iter().any(|role| role.name == *to);
+        let is_ours = [from, to].into_iter().any(|name| is_own_role(name));
+        let is_good = is_name(from) && !is_ours;
+        check_rename(&rename.role, is_good && is_named, &mut roles)?;
+    }
+    Ok(())
+}
+
+/// Each name is named once, so that the order does not matter.
+fn check_rename<'s>(
+    name: &'s NewName,
+    is_good: bool,
+    seen: &mut BTreeSet<&'s str>,
+) -> Result<(), String> {
+    let NewName { from, to } = name;
+    let is_first = seen.insert(from) & (from == to || seen.insert(to));
+    if is_good && is_first {
+        return Ok(());
+    }
+    Err(format!("birth: {from:?} may not be renamed to {to:?}"))
+}
+
+/// Whether a role is not a customer's.
+fn is_own_role(name: &str) -> bool {
+    name == BOOTSTRAP_ROLE || name == PROBER_ROLE || name.starts_with("pg_")
 }
 
 fn check_settings(spec: &InstanceSpec) -> Result<(), String> {
@@ -159,8 +197,7 @@ fn check_absent(spec: &InstanceSpec) -> Result<(), String> {
     }
     for name in &spec.absent.roles {
         let is_wanted = spec.roles.iter().any(|role| role.name == *name);
-        let is_ours = name == BOOTSTRAP_ROLE || name == PROBER_ROLE || name.starts_with("pg_");
-        if !is_name(name) || is_wanted || is_ours {
+        if !is_name(name) || is_wanted || is_own_role(name) {
             return Err(format!("absent.roles: {name:?} may not be dropped"));
         }
     }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use shared::agent_api::restore::{Leg, RestoreSource};
+use shared::agent_api::restore::{Leg, NewName, Rename, RestoreSource};
 use shared::agent_api::{Absent, Birth, DatabaseSpec, HbaMethod, InstanceRole, RoleSpec};
 use shared::archive::layout::Run;
 use shared::ids::{BackupId, ParticipantId, RequestId, TimelineId};
@@ -134,15 +134,15 @@ fn our_prober_may_be_a_superuser() {
     assert_eq!(check_spec(&spec), Ok(()));
 }
 
-#[test]
-fn a_way_that_leads_nowhere_is_refused() {
+/// A restore that is good.
+fn source() -> RestoreSource {
     let timeline = TimelineId::from_uuid(uuid::Uuid::from_u128(9));
     let leg = |epoch, end| Leg {
         timeline,
         run: Run { epoch, tli: epoch },
         end: Lsn::from_bytes(end),
     };
-    let source = RestoreSource {
+    RestoreSource {
         postgres_major: 15,
         system_identifier: 7,
         timeline,
@@ -150,12 +150,18 @@ fn a_way_that_leads_nowhere_is_refused() {
         path: vec![leg(1, 100), leg(2, 200)],
         target: Target::End,
         complete_until: chrono::DateTime::UNIX_EPOCH,
-    };
-    let with = |change: fn(&mut RestoreSource)| {
-        let mut source = source.clone();
-        change(&mut source);
-        move |spec: &mut InstanceSpec| spec.birth = Birth::Restore(source)
-    };
+        renames: Vec::new(),
+    }
+}
+
+fn with(change: impl FnOnce(&mut RestoreSource)) -> impl FnOnce(&mut InstanceSpec) {
+    let mut source = source();
+    change(&mut source);
+    move |spec: &mut InstanceSpec| spec.birth = Birth::Restore(source)
+}
+
+#[test]
+fn a_way_that_leads_nowhere_is_refused() {
     let mut good = spec();
     with(|_| ())(&mut good);
     assert_eq!(check_spec(&good), Ok(()));
@@ -170,4 +176,36 @@ fn a_way_that_leads_nowhere_is_refused() {
             };
         }),
     );
+}
+
+#[test]
+fn only_names_of_customers_are_replaced_by_names_of_the_spec() {
+    let rename = |database: (&str, &str), role: (&str, &str)| {
+        let name = |(from, to): (&str, &str)| NewName {
+            from: from.to_owned(),
+            to: to.to_owned(),
+        };
+        Rename {
+            database: name(database),
+            role: name(role),
+        }
+    };
+    let good = rename(("parent", "shop"), ("parent_owner", "shop"));
+    let mut spec = spec();
+    with(|source| source.renames = vec![good.clone()])(&mut spec);
+    assert_eq!(check_spec(&spec), Ok(()));
+    for bad in [
+        rename(("postgres", "shop"), ("parent", "shop")),
+        rename(("parent", "unknown"), ("parent", "shop")),
+        rename(("par\"ent", "shop"), ("parent", "shop")),
+        rename(("parent", "shop"), ("postgres", "shop")),
+        rename(("parent", "shop"), (PROBER_ROLE, "shop")),
+        rename(("parent", "shop"), ("parent", "unknown")),
+        rename(("parent", "shop"), ("", "shop")),
+    ] {
+        check("birth", with(|source| source.renames = vec![bad]));
+    }
+    // The same name twice.
+    let again = rename(("other", "shop"), ("shop", "other"));
+    check("birth", with(|source| source.renames = vec![good, again]));
 }

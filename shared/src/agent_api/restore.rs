@@ -47,6 +47,31 @@ pub struct RestoreSource {
     /// Everything that was committed before this moment is on the path. A target in time up to here
     /// is also reached by the end of the path; one beyond only by a later commit.
     pub complete_until: DateTime<Utc>,
+    /// Names of the parent that become those of the new instance, once its own history has begun and
+    /// before anybody is let in. What they own goes with them. Names that are not there any more are
+    /// passed over, and so are those whose new name is taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renames: Vec<Rename>,
+}
+
+/// A database of the parent and the role that owns it, under the names of the new instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rename {
+    /// The database; `to` is one of the databases of the spec.
+    pub database: NewName,
+    /// The role; `to` is one of the roles of the spec.
+    pub role: NewName,
+}
+
+/// What had one name and shall have another. The same twice changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewName {
+    /// Name at the parent.
+    pub from: String,
+    /// Name from then on.
+    pub to: String,
 }
 
 /// `POST /v1/archive/reads`: what the agent may read, for a while. Answered with the

@@ -5,5 +5,6 @@ mod crashes;
 mod damage;
 mod driver;
 mod faults;
+mod names;
 mod promotions;
 mod targets;

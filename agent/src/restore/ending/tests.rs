@@ -28,6 +28,7 @@ fn source(target: Target) -> RestoreSource {
         }],
         target,
         complete_until: at(1000),
+        renames: Vec::new(),
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) fn source(
         }],
         target,
         complete_until: manifest.stopped_at,
+        renames: Vec::new(),
     }
 }
 
@@ -65,12 +66,23 @@ impl Fork {
         die_with_agent: bool,
     ) -> anyhow::Result<Self> {
         let server = AgentServer::start(die_with_agent).await?;
+        Self::on(world, source, server, |_| ()).await
+    }
+
+    /// The same on a given server, of the spec that `change` makes.
+    pub(super) async fn on(
+        world: &World,
+        source: &RestoreSource,
+        server: AgentServer,
+        change: impl FnOnce(&mut InstanceSpec),
+    ) -> anyhow::Result<Self> {
         let mut spec = spec().await?;
         spec.birth = Birth::Restore(source.clone());
         spec.roles.push(RoleSpec {
             superuser: true,
             ..role(PROBER_ROLE)
         });
+        change(&mut spec);
         server.instruct(&spec).await?;
         Ok(Self {
             server,
