@@ -4,6 +4,7 @@ pub(crate) mod create_backup;
 pub(crate) mod create_resource;
 pub(crate) mod create_token;
 pub(crate) mod destroy_resource;
+pub(crate) mod fork_resource;
 pub(crate) mod get_operation;
 pub(crate) mod get_resource;
 pub(crate) mod get_resource_url;

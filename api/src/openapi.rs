@@ -35,6 +35,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         endpoints::list_observations::handle,
         endpoints::list_transitions::handle,
         endpoints::create_backup::handle,
+        endpoints::fork_resource::handle,
         endpoints::list_backups::handle,
         endpoints::list_plans::handle,
         endpoints::list_operations::handle,

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    backups, capture, completions, create, destroy, events, info, jobs, list, observations, plans,
-    psql, ring, servers, system, tokens, url, wait,
+    backups, capture, completions, create, destroy, events, fork, info, jobs, list, observations,
+    plans, psql, ring, servers, system, tokens, url, wait,
 };
 use crate::connection::ConnectionOptions;
 
@@ -53,6 +53,8 @@ pub enum Command {
     Backups(backups::Backups),
     /// Make a base backup of a database now
     Capture(capture::Capture),
+    /// Make a writable copy of a database, as it is now or was at a moment
+    Fork(fork::Fork),
     /// Wait until a database is available, or gone if it is being destroyed
     Wait(wait::Wait),
     /// Destroy a database and its data for ever

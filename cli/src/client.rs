@@ -242,8 +242,13 @@ fn from_problem(problem: &Problem) -> Failure {
         ),
         ProblemCode::KeyReused => (FailureKind::Conflict, None),
         ProblemCode::UnknownPlan => (FailureKind::Usage, Some("see the plans: ringmaster plans")),
+        ProblemCode::InvalidTarget => (
+            FailureKind::Usage,
+            Some("see what can be restored: ringmaster info NAME"),
+        ),
         ProblemCode::InvalidRequest
         | ProblemCode::InvalidName
+        | ProblemCode::PlanForbids
         | ProblemCode::MethodNotAllowed
         | ProblemCode::BodyTooLarge
         | ProblemCode::UnsupportedMediaType => (FailureKind::Usage, None),

@@ -13,6 +13,7 @@ pub(crate) mod completions;
 pub(crate) mod create;
 pub(crate) mod destroy;
 pub(crate) mod events;
+pub(crate) mod fork;
 pub(crate) mod info;
 pub(crate) mod jobs;
 pub(crate) mod list;
@@ -72,6 +73,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Command::Wait(wait) => wait.run(&context()?).await,
         Command::Backups(backups) => backups.run(&context()?).await,
         Command::Capture(capture) => capture.run(&context()?).await,
+        Command::Fork(fork) => fork.run(&context()?).await,
         Command::Destroy(destroy) => destroy.run(&context()?).await,
         Command::Plans(plans) => plans.run(&context()?).await,
         Command::Servers(servers) => servers.run(&context()?).await,

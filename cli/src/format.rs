@@ -50,6 +50,25 @@ pub(crate) fn span(length: TimeDelta) -> String {
     }
 }
 
+/// Seconds of a length of time as people type it: a number with s, m, h or d.
+///
+/// # Errors
+/// How it is written.
+pub(crate) fn parse_span(text: &str) -> Result<u32, String> {
+    let seconds = text.chars().last().and_then(|unit| match unit {
+        's' => Some(1),
+        'm' => Some(60),
+        'h' => Some(3600),
+        'd' => Some(86_400),
+        _ => None,
+    });
+    let number = text.get(..text.len().saturating_sub(1));
+    let number = number.and_then(|number| number.parse::<u32>().ok());
+    let all = number.zip(seconds);
+    all.and_then(|(number, seconds)| number.checked_mul(seconds))
+        .ok_or_else(|| "write a number and a unit: 90s, 15m, 2h or 1d".to_owned())
+}
+
 /// A moment, to the millisecond.
 pub(crate) fn moment(moment: DateTime<Utc>) -> String {
     moment.format("%Y-%m-%d %H:%M:%S%.3fZ").to_string()
@@ -86,6 +105,27 @@ pub(crate) fn or_dash<T: ToString>(value: Option<T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_of_time_is_a_number_with_a_unit() {
+        assert_eq!(parse_span("90s"), Ok(90));
+        assert_eq!(parse_span("15m"), Ok(900));
+        assert_eq!(parse_span("2h"), Ok(7200));
+        assert_eq!(parse_span("1d"), Ok(86_400));
+        for bad in [
+            "",
+            "s",
+            "15",
+            "15 m",
+            "-1s",
+            "1.5h",
+            "1w",
+            "99999999d",
+            "1µ",
+        ] {
+            assert!(parse_span(bad).is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn lengths_of_time_are_shown_in_two_units() {

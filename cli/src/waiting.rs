@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use shared::clock::{Clock as _, SystemClock};
 use shared::domain::{BackupState, OperationState, ResourceState};
-use shared::http_api::{Backup, Operation, Page, ResourceDetail, Transition};
+use shared::http_api::{Backup, ForkDetail, Operation, Page, ResourceDetail, Transition};
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Call, Client};
@@ -36,6 +36,8 @@ enum News {
     Transitions,
     /// How far the newest backup is.
     Backup,
+    /// How far the restore of a copy is.
+    Restore,
 }
 
 /// Waits until `operation` has ended.
@@ -58,6 +60,15 @@ pub(crate) async fn for_backup(
     patience: Duration,
 ) -> Result<Operation, Failure> {
     until_ended(client, operation, patience, News::Backup).await
+}
+
+/// The same for a copy.
+pub(crate) async fn for_fork(
+    client: &Client,
+    operation: &Operation,
+    patience: Duration,
+) -> Result<Operation, Failure> {
+    until_ended(client, operation, patience, News::Restore).await
 }
 
 async fn until_ended(
@@ -98,6 +109,7 @@ async fn until_ended(
         match news {
             News::Transitions => watch.tell_transition(&resource_id).await,
             News::Backup => watch.tell_backup(&resource_id).await,
+            News::Restore => watch.tell_restore(&resource_id).await,
         }
         watch = watch.pause(&operation.resource_name).await?;
     }
@@ -145,10 +157,32 @@ pub(crate) async fn for_resource(
 
 /// How far a backup is after `elapsed`.
 fn how_far(backup: &Backup, elapsed: TimeDelta) -> String {
-    let Some(total) = backup.bytes_total else {
-        return "PostgreSQL makes a checkpoint first".to_owned();
+    match backup.bytes_total {
+        Some(total) => share_and_rate((backup.bytes_done, total), elapsed),
+        None => "PostgreSQL makes a checkpoint first".to_owned(),
+    }
+}
+
+/// How far the restore of a copy is; none before it began, and when nothing is left to be told.
+fn restore_line(fork: &ForkDetail, now: DateTime<Utc>) -> Option<String> {
+    let Some(planned_at) = fork.planned_at else {
+        return Some("the archive gets what was committed until now".to_owned());
     };
-    let done = backup.bytes_done.min(total);
+    match (fork.bytes_total, fork.replay_lsn) {
+        (0, _) => None,
+        (total, _) if fork.bytes_done < total => {
+            let so_far = share_and_rate((fork.bytes_done, total), now - planned_at);
+            Some(format!("fetches {so_far}"))
+        }
+        (_, Some(replayed)) if fork.branch_lsn.is_none() => {
+            Some(format!("replays WAL, now at {replayed}"))
+        }
+        (_, _) => None,
+    }
+}
+
+fn share_and_rate((done, total): (u64, u64), elapsed: TimeDelta) -> String {
+    let done = done.min(total);
     let share = percent(done, Some(total));
     let so_far = format!("{} of {} ({share})", bytes(done), bytes(total));
     let millis = elapsed.num_milliseconds().max(1).unsigned_abs();
@@ -213,6 +247,22 @@ impl<'a> Watch<'a> {
         {
             let line = how_far(newest, SystemClock.now() - newest.started_at);
             self.progress.news(line);
+        }
+    }
+
+    /// Shows how far a restore is; a look that fails is not worth more than a missing line.
+    async fn tell_restore(&mut self, resource: &str) {
+        let path = ["resources", resource];
+        let Ok(detail) = self.client.call::<ResourceDetail>(Call::get(&path)).await else {
+            return;
+        };
+        match detail
+            .fork
+            .as_ref()
+            .and_then(|fork| restore_line(fork, SystemClock.now()))
+        {
+            Some(line) => self.progress.news(line),
+            None => self.tell_transition(resource).await,
         }
     }
 

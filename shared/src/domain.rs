@@ -1,10 +1,12 @@
 //! The things Ringmaster is about, as plain data: no I/O, no rules beyond what a value may be.
 
+mod moment;
 mod name;
 mod observation;
 mod states;
 mod url;
 
+pub use moment::{InvalidMoment, parse_moment};
 pub use name::{InvalidName, ResourceName};
 pub use observation::{ConnectionUse, Observation, Outage, TableUse};
 pub use states::{

@@ -3,6 +3,7 @@
 mod backups;
 mod compaction;
 mod conflicts;
+mod forks;
 mod outages;
 mod pushes;
 mod races;

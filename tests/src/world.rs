@@ -10,9 +10,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
 use shared::agent_api::DATA_DIRECTORY;
+use shared::archive::plan::Target;
 use shared::clock::{Clock as _, SystemClock};
 use shared::db::fleet::{ResourceRow, load_resources};
-use shared::db::resources::create::{NewResource, create};
+use shared::db::resources::create::{NewFork, NewResource, create};
 use shared::db::resources::destroy::{DestroyRequest, request_destroy};
 use shared::domain::{DatabaseUrl, ResourceName, ResourceState, TokenScope};
 use shared::ids::{OperationId, RequestId, ResourceId, ServerId, TokenId};
@@ -141,6 +142,15 @@ impl World {
 
     /// Asks for a resource, as the API does, without waking anybody.
     pub async fn intend(&self, name: &str, plan: &str) -> anyhow::Result<ResourceId> {
+        self.intend_with(name, plan, None).await
+    }
+
+    async fn intend_with(
+        &self,
+        name: &str,
+        plan: &str,
+        fork: Option<NewFork>,
+    ) -> anyhow::Result<ResourceId> {
         let (id, name): (_, ResourceName) = (ResourceId::new(), name.parse()?);
         let now = SystemClock.now();
         let new = NewResource {
@@ -148,6 +158,7 @@ impl World {
             operation_id: OperationId::new(),
             name: &name,
             plan,
+            fork,
             deadline_at: now + chrono::TimeDelta::minutes(10),
             token_id: self.token,
             key: None,
@@ -161,6 +172,24 @@ impl World {
     /// Asks for a resource and wakes its job, as the API does.
     pub async fn create(&self, name: &str, plan: &str) -> anyhow::Result<ResourceId> {
         let id = self.intend(name, plan).await?;
+        self.wake_new(id).await?;
+        Ok(id)
+    }
+
+    /// Asks for a copy of `parent` and wakes its job, as the API does.
+    pub async fn fork(
+        &self,
+        parent: ResourceId,
+        name: &str,
+        target: Target,
+    ) -> anyhow::Result<ResourceId> {
+        let fork = Some(NewFork { parent, target });
+        let id = self.intend_with(name, "standard", fork).await?;
+        self.wake_new(id).await?;
+        Ok(id)
+    }
+
+    async fn wake_new(&self, id: ResourceId) -> anyhow::Result<()> {
         let member = Member {
             kind: MemberKind::Provision,
             id: id.as_uuid(),
@@ -171,7 +200,7 @@ impl World {
             id: id.as_uuid(),
         };
         self.queue.wake(Ring::Ring, member).await?;
-        Ok(id)
+        Ok(())
     }
 
     /// Asks for the end of a resource and wakes its job.

@@ -16,6 +16,10 @@ const ROLES: &str = "select rolname::text from pg_roles where rolname = any($1)"
 
 /// Gives databases and roles their new names; what belongs to them stays theirs. Passes over what
 /// was done before. Nobody else may be connected to the databases. Gives the number of commands.
+///
+/// # Errors
+/// Those of PostgreSQL; and if a database is there under neither name: an empty one would be made
+/// instead, and taken for the copy.
 pub(crate) async fn rename(
     connection: &mut PgConnection,
     renames: &[Rename],
@@ -33,6 +37,14 @@ pub(crate) async fn rename(
             .fetch_all(&mut *connection)
             .await?;
         let there = there.into_iter().collect();
+        if let Some(lost) = names
+            .iter()
+            .find(|name| kind == "database" && is_lost(name, &there))
+        {
+            let NewName { from, to } = lost;
+            let text = format!("there is no database {from}, which should become {to}");
+            return Err(sqlx::Error::Protocol(text));
+        }
         let due = names.into_iter().filter(|name| is_due(name, &there));
         commands.extend(due.map(|name| {
             let (from, to) = (identifier(&name.from), identifier(&name.to));
@@ -44,6 +56,10 @@ pub(crate) async fn rename(
         run(connection, command).await?;
     }
     Ok(commands.len())
+}
+
+fn is_lost(name: &NewName, there: &BTreeSet<String>) -> bool {
+    !there.contains(&name.from) && !there.contains(&name.to)
 }
 
 fn is_due(name: &NewName, there: &BTreeSet<String>) -> bool {

@@ -72,6 +72,7 @@ async fn handle(app: &App, call: &mut Call) -> Result<Response, Failure> {
         operation_id: OperationId::new(),
         name: &name,
         plan: &wanted.plan,
+        fork: None,
         deadline_at: now + creating_at_most(),
         token_id: bearer.id,
         key: call
@@ -89,14 +90,14 @@ async fn handle(app: &App, call: &mut Call) -> Result<Response, Failure> {
 }
 
 /// How long the state creating may last before it raises an alert.
-fn creating_at_most() -> Duration {
+pub(super) fn creating_at_most() -> Duration {
     machine::resource::Resource::deadline(ResourceState::Creating)
         .expect("each waiting state has a deadline")
         .after
 }
 
 /// A name that can also be told from an id in a path.
-fn valid_name(text: &str) -> Result<ResourceName, Failure> {
+pub(super) fn valid_name(text: &str) -> Result<ResourceName, Failure> {
     let refused = |detail| Failure::new(ProblemCode::InvalidName, detail);
     let name: ResourceName = text
         .parse()
@@ -125,6 +126,10 @@ impl From<CreateError> for Failure {
             CreateError::NameTaken(name) => Self::new(
                 ProblemCode::NameTaken,
                 format!("a resource named {name} exists; choose another name or destroy it first"),
+            ),
+            CreateError::NothingToCopy => Self::new(
+                ProblemCode::NotReady,
+                "what shall be copied is on its way in or out; GET /v1/resources/{resource} shows its state",
             ),
             CreateError::KeyReused => Self::new(
                 ProblemCode::KeyReused,

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use shared::db::{alerts, archive, observations};
+use shared::db::{alerts, archive, observations, resources};
 use shared::domain::TokenScope;
-use shared::http_api::{Alert, Problem, Protection, ResourceDetail};
+use shared::http_api::{Alert, ForkDetail, Problem, Protection, ResourceDetail};
 use warp::Filter as _;
 use warp::reply::Response;
 
@@ -52,11 +52,12 @@ pub(crate) fn route(app: &Arc<App>) -> Routes {
 async fn handle(app: &App, call: &Call, resource: &str) -> Result<Response, Failure> {
     call.authorise(app, TokenScope::Read).await?;
     let resource = find_resource(app, resource).await?;
-    let (observation, alerts, protection, restorable) = tokio::try_join!(
+    let (observation, alerts, protection, restorable, fork) = tokio::try_join!(
         observations::newest(&app.pool, resource.id),
         alerts::open_of_resource(&app.pool, resource.id),
         archive::protection_of(&app.pool, resource.id),
         archive::restorable_of(&app.pool, resource.id),
+        resources::fork::fork_of(&app.pool, resource.id),
     )?;
     let now = app.clock.now();
     let protection = protection
@@ -67,6 +68,7 @@ async fn handle(app: &App, call: &Call, resource: &str) -> Result<Response, Fail
         &ResourceDetail {
             resource: resource.into(),
             observation,
+            fork: fork.map(ForkDetail::from),
             protection,
             alerts,
         },

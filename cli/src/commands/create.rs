@@ -59,7 +59,7 @@ impl Create {
     }
 }
 
-async fn tell_url(context: &Context, name: &str) -> Result<(), Failure> {
+pub(super) async fn tell_url(context: &Context, name: &str) -> Result<(), Failure> {
     let url: ResourceUrl = url_of(&context.client, name).await?;
     if context.json {
         say_json(&url)

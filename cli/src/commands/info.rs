@@ -2,7 +2,7 @@
 
 use clap::Args;
 use shared::domain::Observation;
-use shared::http_api::{Protection, ProtectionState, ResourceDetail};
+use shared::http_api::{ForkDetail, Protection, ProtectionState, ResourceDetail};
 
 use super::Context;
 use crate::client::Call;
@@ -28,6 +28,7 @@ impl Info {
             return say_json(&detail);
         }
         let mut lines = about_resource(&detail);
+        lines.extend(detail.fork.iter().map(about_fork));
         lines.extend(detail.observation.iter().flat_map(about_observation));
         lines.extend(detail.protection.iter().flat_map(about_protection));
         for alert in &detail.alerts {
@@ -70,6 +71,20 @@ fn about_resource(detail: &ResourceDetail) -> Vec<Line> {
     let asked = resource.destroy_requested_at;
     lines.extend(asked.map(|asked| ("destroy asked", ago(asked))));
     lines
+}
+
+fn about_fork(fork: &ForkDetail) -> Line {
+    let as_of = match (fork.target_at, fork.target_lsn) {
+        (Some(at), _) => moment(at),
+        (None, Some(lsn)) => lsn.to_string(),
+        (None, None) => moment(fork.asked_at),
+    };
+    let branch = fork.branch_lsn;
+    let left = branch.map_or_else(String::new, |lsn| format!(", which it left at {lsn}"));
+    (
+        "fork of",
+        format!("{} as of {as_of}{left}", fork.parent_name),
+    )
 }
 
 fn about_protection(protection: &Protection) -> Vec<Line> {

@@ -9,7 +9,7 @@ use shared::clock::{Clock as _, SystemClock};
 use shared::domain::{Observation, ParticipantState, ResourceState, ServerState};
 use shared::machine::Machine as _;
 use shared::machine::resource::{
-    AgentView, Attached, DiskView, Driver, EndpointView, Facts, Instruction, Resource, Seen,
+    AgentView, Attached, DiskView, Driver, EndpointView, Facts, Instruction, Resource, Seen, Source,
 };
 use shared::telemetry::metrics::fleet::OBSERVE_CONNECTIONS_OPENED;
 use tokio::task::JoinSet;
@@ -138,6 +138,7 @@ fn facts(seen: &Observation, target: &Target) -> Facts {
         cadence: Duration::from_secs(10),
         dedicated: !target.shared,
         secrets_made: true,
+        source: Source::Empty,
         attached: Some(Attached {
             participant: ParticipantState::Serving,
             destroy_requested: false,

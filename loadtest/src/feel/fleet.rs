@@ -113,6 +113,7 @@ impl Fleet {
                 operation_id: OperationId::new(),
                 name: &name,
                 plan: "standard",
+                fork: None,
                 deadline_at: now + PATIENCE,
                 token_id,
                 key: None,

@@ -187,6 +187,19 @@ pub struct WantedWal {
     pub end: Lsn,
 }
 
+impl RestoreStatus {
+    /// Whether it goes on, or wants to read something.
+    pub fn is_under_way(&self) -> bool {
+        let wants =
+            self.wants_manifest || !self.wants_pieces.is_empty() || self.wants_wal.is_some();
+        wants
+            || match self.stage {
+                RestoreStage::Fetching | RestoreStage::Replaying => true,
+                RestoreStage::Finished(_) | RestoreStage::Failed { .. } => false,
+            }
+    }
+}
+
 impl RestoreSource {
     /// Where the backup is.
     pub fn prefix(&self) -> Prefix {

@@ -22,8 +22,8 @@ pub use forks::{
     ForkRow, ForkView, Names, load_fork, note_end_of_fork, note_source_of_fork, refuse_fork,
 };
 pub use participants::{
-    Instruction, ParticipantRestore, ParticipantRow, acknowledge, move_participant, participants_on,
-    record_instruction, request_restart,
+    Instruction, ParticipantRestore, ParticipantRow, acknowledge, move_participant,
+    participants_on, record_instruction, request_restart,
 };
 pub use placement::{NewPlacement, Placed, place};
 pub use resource_moves::{Along, Finish, move_resource};

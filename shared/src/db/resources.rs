@@ -3,6 +3,7 @@
 
 pub mod create;
 pub mod destroy;
+pub mod fork;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;

@@ -39,6 +39,23 @@ impl From<db::resources::Resource> for super::Resource {
     }
 }
 
+impl From<db::resources::fork::ForkOf> for super::ForkDetail {
+    fn from(fork: db::resources::fork::ForkOf) -> Self {
+        Self {
+            parent_id: fork.parent_id,
+            parent_name: fork.parent_name,
+            target_at: fork.target_at,
+            target_lsn: fork.target_lsn,
+            asked_at: fork.asked_at,
+            branch_lsn: fork.branch_lsn,
+            planned_at: fork.planned_at,
+            bytes_done: fork.bytes_done,
+            bytes_total: fork.bytes_total,
+            replay_lsn: fork.replay_lsn,
+        }
+    }
+}
+
 impl From<db::operations::Operation> for super::Operation {
     fn from(operation: db::operations::Operation) -> Self {
         Self {

@@ -78,6 +78,10 @@ codes! {
     InvalidName = 422, "invalid_name", "The name is not valid";
     /// No plan of that name is offered.
     UnknownPlan = 422, "unknown_plan", "The plan is not offered";
+    /// The plan has no such thing: for example no fork of a database that shares its server.
+    PlanForbids = 422, "plan_forbids", "The plan does not allow this";
+    /// A moment or position that is malformed, or that cannot be restored.
+    InvalidTarget = 422, "invalid_target", "That cannot be restored";
     /// The idempotency key was sent with another request before.
     KeyReused = 422, "key_reused", "The idempotency key was used for another request";
     /// Too many requests of one token; wait as long as `Retry-After` says.

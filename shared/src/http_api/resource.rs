@@ -9,6 +9,7 @@ use crate::domain::{MachineKind, Observation, ResourceState};
 use crate::http_api::Protection;
 use crate::ids::{RequestId, ResourceId};
 use crate::secret::Secret;
+use crate::units::Lsn;
 
 /// Asks for a new resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -19,6 +20,56 @@ pub struct CreateResource {
     pub name: String,
     /// Name of an offered plan.
     pub plan: String,
+}
+
+/// Asks for a new resource that begins as a copy of another one: as it is now, or, with one of `to`,
+/// `lsn` and `ago_s`, as it was then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForkResource {
+    /// Name of the copy; rules as for every new resource.
+    pub name: String,
+    /// Name of an offered plan; by default that of the original.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// With everything that was committed at or before this moment: date, time and time zone, as
+    /// `2026-11-22T10:15:00Z` or `2026-11-22 10:15:00+01`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Up to this WAL position, and with the first record that begins at or after it, as `0/3000060`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lsn: Option<String>,
+    /// As it was so many seconds ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ago_s: Option<u32>,
+}
+
+/// What a resource began as a copy of, and how that went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ForkDetail {
+    /// Id of the original.
+    pub parent_id: ResourceId,
+    /// Name of the original.
+    pub parent_name: String,
+    /// Moment as of which a copy was asked for; null for a position, or for the moment of the request.
+    pub target_at: Option<DateTime<Utc>>,
+    /// WAL position as of which a copy was asked for; null for a moment.
+    #[schema(value_type = Option<String>, example = "0/16B3748")]
+    pub target_lsn: Option<Lsn>,
+    /// Moment of the request.
+    pub asked_at: DateTime<Utc>,
+    /// Where it left the history of the original; null before that is known.
+    #[schema(value_type = Option<String>, example = "0/16B3748")]
+    pub branch_lsn: Option<Lsn>,
+    /// Moment the restore was planned; null while the archive does not have all of it yet.
+    pub planned_at: Option<DateTime<Utc>>,
+    /// Bytes of files that are in place.
+    pub bytes_done: u64,
+    /// Bytes of all files; 0 before that is known.
+    pub bytes_total: u64,
+    /// WAL is replayed about up to here; null before that began.
+    #[schema(value_type = Option<String>, example = "0/16B3748")]
+    pub replay_lsn: Option<Lsn>,
 }
 
 /// What a customer gets: a name, a plan, a URL.
@@ -67,6 +118,8 @@ pub struct ResourceDetail {
     pub resource: Resource,
     /// The newest observation; null before the first.
     pub observation: Option<Observation>,
+    /// What it began as a copy of; null if it began empty.
+    pub fork: Option<ForkDetail>,
     /// How well it is protected against the loss of its server; null while it is not placed.
     pub protection: Option<Protection>,
     /// Open alerts, oldest first.

@@ -12,7 +12,7 @@ use shared::units::Lsn;
 use super::world::{World, now};
 
 /// Puts the first WAL of a participant into the archive, as a worker would.
-async fn archive(world: &World, participant: ParticipantId) -> TimelineId {
+pub(super) async fn archive(world: &World, participant: ParticipantId) -> TimelineId {
     let pool = &world.database.pool;
     let timeline = sqlx::query_scalar("select timeline_id from participants where id = $1")
         .bind(participant)

@@ -48,6 +48,11 @@ const ROUTES: &[(&str, &str, Option<TokenScope>)] = &[
         "/v1/resources/{resource}/backups",
         Some(TokenScope::Write),
     ),
+    (
+        "post",
+        "/v1/resources/{resource}/forks",
+        Some(TokenScope::Write),
+    ),
     ("get", "/v1/plans", Some(TokenScope::Read)),
     ("get", "/v1/operations", Some(TokenScope::Read)),
     ("get", "/v1/operations/{id}", Some(TokenScope::Read)),

@@ -1,19 +1,22 @@
 //! Base backups in the control database: who needs one, who waits too long, and what may be deleted.
 
 use chrono::{DateTime, Utc};
+use shared::agent_api::restore::RestoreSource;
+use shared::archive::layout::Run;
+use shared::archive::plan::{Leg, Target};
 use shared::archive::sentinel::Sentinel;
 use shared::archive::window::windows;
 use shared::db::Limit;
 use shared::db::archive::{
-    self, BackupProgress, CaptureError, NewBackup, NewCapture, backup_candidates, backups_of,
-    begin_backup, due_backups, fail_backup, finish_backup, load_backup, mark_expiring,
-    note_backup_progress, record_gap, request_capture, restorable,
+    self, BackupProgress, CaptureError, NewBackup, NewCapture, NewRestore, backup_candidates,
+    backups_of, begin_backup, due_backups, fail_backup, finish_backup, hold_restore, load_backup,
+    mark_expiring, note_backup_progress, record_gap, release_restores, request_capture, restorable,
 };
 use shared::db::fleet::Recorded;
 use shared::db::jobs::{self, JobKey};
 use shared::db::{alerts, operations};
 use shared::domain::{BackupReason, BackupState, JobKind, OperationState};
-use shared::ids::{BackupId, OperationId, RequestId};
+use shared::ids::{BackupId, OperationId, RequestId, RestoreId};
 use shared::units::Lsn;
 
 use super::archive::{Fixture, SEGMENT, at, later};
@@ -300,7 +303,7 @@ async fn a_backup_that_is_needed_cannot_be_marked() {
     let first = fixture.back_up(100, 10).await;
     let second = fixture.back_up(200, 20).await;
     let mark = async |backup, keep_since: Option<DateTime<Utc>>| {
-        let marked = mark_expiring(fixture.pool(), backup, keep_since).await;
+        let marked = mark_expiring(fixture.pool(), (fixture.timeline, backup), keep_since).await;
         marked.unwrap() == Recorded::Yes
     };
     assert!(
@@ -318,4 +321,59 @@ async fn a_backup_that_is_needed_cannot_be_marked() {
         .await
         .unwrap();
     assert!(mark(second, None).await, "everything goes");
+}
+
+#[tokio::test]
+async fn what_a_restore_needs_is_kept_until_it_is_let_go_of() {
+    let fixture = Fixture::archived(500).await;
+    let first = fixture.back_up(100, 10).await;
+    fixture.back_up(200, 20).await;
+    let source = RestoreSource {
+        postgres_major: 15,
+        system_identifier: 7,
+        timeline: fixture.timeline,
+        backup: first,
+        path: vec![Leg {
+            timeline: fixture.timeline,
+            run: Run { epoch: 1, tli: 1 },
+            end: Lsn::from_bytes(500),
+        }],
+        target: Target::End,
+        complete_until: later(20),
+        renames: Vec::new(),
+    };
+    let new = NewRestore {
+        id: RestoreId::new(),
+        source: &source,
+        segment_bytes: 16 << 20,
+        request_id: RequestId::new(),
+        now: later(30),
+    };
+    let hold = async || {
+        let mut transaction = fixture.pool().begin().await.unwrap();
+        let held = hold_restore(&mut transaction, &new).await.unwrap();
+        transaction.commit().await.unwrap();
+        held
+    };
+    let mark = async || {
+        let of = (fixture.timeline, first);
+        mark_expiring(fixture.pool(), of, Some(later(20)))
+            .await
+            .unwrap()
+    };
+    assert_eq!(hold().await, Recorded::Yes);
+    assert_eq!(mark().await, Recorded::Overtaken, "a restore needs it");
+    // Nothing waits for that restore.
+    assert_eq!(
+        release_restores(fixture.pool(), later(31)).await.unwrap(),
+        1
+    );
+    assert_eq!(mark().await, Recorded::Yes);
+    let again = NewRestore {
+        id: RestoreId::new(),
+        ..new
+    };
+    let mut transaction = fixture.pool().begin().await.unwrap();
+    let held = hold_restore(&mut transaction, &again).await.unwrap();
+    assert_eq!(held, Recorded::Overtaken, "it is marked");
 }

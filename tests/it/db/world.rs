@@ -49,6 +49,7 @@ impl World {
             operation_id: OperationId::new(),
             name: &name,
             plan,
+            fork: None,
             deadline_at: now() + Duration::minutes(5),
             token_id: self.token_id,
             key,

@@ -207,7 +207,11 @@ impl Simulation {
             let batch = (self.scale.resources / 8).max(1);
             for _ in 0..batch {
                 let dedicated = self.world.dice.chance(300);
-                let id = self.world.create(dedicated);
+                let id = match self.world.dice.below(8) {
+                    0 => self.world.fork(true),
+                    1 => self.world.fork(false),
+                    _ => self.world.create(dedicated),
+                };
                 self.wished += 1;
                 if self.world.dice.chance(200) {
                     let soon = self.world.dice.millis(0, 8_000);

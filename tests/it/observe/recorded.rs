@@ -32,6 +32,7 @@ async fn resource(control: &ControlDatabase) -> anyhow::Result<ResourceId> {
         operation_id: OperationId::new(),
         name: &name,
         plan: "standard",
+        fork: None,
         deadline_at: at(300),
         token_id,
         key: None,

@@ -141,7 +141,12 @@ impl Expiring<'_> {
         if !self.turn.still_mine() {
             return Ok(Came::Overtaken);
         }
-        let marked = mark_expiring(&self.context.pool, (self.row.timeline, backup.id), keep_since).await?;
+        let marked = mark_expiring(
+            &self.context.pool,
+            (self.row.timeline, backup.id),
+            keep_since,
+        )
+        .await?;
         tracing::info!(
             timeline.id = %self.row.timeline, backup.id = %backup.id, was = %backup.state,
             request_id = %self.row.request_id, "a backup is deleted",

@@ -82,10 +82,7 @@ pub async fn place(
     };
     let (server, participant) = match room {
         Some(found) => found,
-        None => (
-            create(conn, &plan.name, new, birth).await?,
-            new.participant,
-        ),
+        None => (create(conn, &plan.name, new, birth).await?, new.participant),
     };
     let attached = sqlx::query!(
         r#"

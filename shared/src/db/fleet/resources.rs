@@ -126,7 +126,7 @@ pub async fn load_resources(
                 limit 1
             ) as open_alert,
             resources.postgres_started_at,
-            forks.resource_id is not null as "is_fork!",
+            forks.parent_resource_id as "original?: ResourceId",
             forks.restore_id as "restore?: RestoreId",
             coalesce(forks.problem, restores.problem) as fork_problem,
             participants.id as "participant?: ParticipantId",
@@ -181,7 +181,7 @@ struct Joined {
     version: i64,
     open_alert: Option<String>,
     postgres_started_at: Option<DateTime<Utc>>,
-    is_fork: bool,
+    original: Option<ResourceId>,
     restore: Option<RestoreId>,
     fork_problem: Option<String>,
     participant: Option<ParticipantId>,
@@ -252,8 +252,8 @@ impl From<Joined> for ResourceRow {
             open_alert: row.open_alert,
             postgres_started_at: row.postgres_started_at,
             fork: row
-                .is_fork
-                .then(|| ForkView::of(row.restore, row.fork_problem)),
+                .original
+                .map(|_| ForkView::of(row.restore, row.fork_problem)),
             base,
         }
     }

@@ -81,22 +81,19 @@ pub enum CreateError {
 /// # Errors
 /// [`CreateError`]; nothing was written then.
 pub async fn create(pool: &PgPool, new: &NewResource<'_>) -> Result<Created, CreateError> {
-    let refusal = match insert(pool, new).await {
-        Ok(Inserted { created: true, .. }) => {
+    let refusal = match write(pool, new).await {
+        Ok(Some(Inserted { created: true, .. })) => {
             return Ok(Created {
                 operation: pending(new),
                 replayed: false,
             });
         }
-        Ok(Inserted {
+        Ok(Some(Inserted {
             plan_offered: false,
             ..
-        }) => CreateError::PlanNotOffered(new.plan.to_owned()),
-        Ok(Inserted {
-            original_there: false,
-            ..
-        }) => CreateError::NothingToCopy,
-        Ok(_) => CreateError::NameTaken(new.name.clone()),
+        })) => CreateError::PlanNotOffered(new.plan.to_owned()),
+        Ok(Some(_)) => CreateError::NameTaken(new.name.clone()),
+        Ok(None) => CreateError::NothingToCopy,
         Err(error) if error.constraint() == Some(idempotency::ONE_USE_OF_A_KEY) => {
             CreateError::KeyReused
         }
@@ -121,16 +118,63 @@ pub async fn create(pool: &PgPool, new: &NewResource<'_>) -> Result<Created, Cre
 
 struct Inserted {
     plan_offered: bool,
-    original_there: bool,
     created: bool,
 }
 
-async fn insert(executor: impl PgExecutor<'_>, new: &NewResource<'_>) -> Result<Inserted, DbError> {
-    let (lsn, at) = match new.fork.map(|fork| fork.target) {
-        Some(Target::Lsn { lsn }) => (i64::try_from(lsn.bytes()).ok(), None),
-        Some(Target::Time { at }) => (None, Some(at)),
-        Some(Target::End) | None => (None, None),
+/// All of it, or nothing: also nothing if what is to be copied is not there, which is null.
+async fn write(pool: &PgPool, new: &NewResource<'_>) -> Result<Option<Inserted>, DbError> {
+    let Some(fork) = new.fork else {
+        return insert(pool, new).await.map(Some);
     };
+    let failed = DbError::during("create a copy of a resource");
+    let mut transaction = pool.begin().await.map_err(failed)?;
+    let inserted = insert(&mut *transaction, new).await?;
+    if inserted.created {
+        if !insert_fork(&mut *transaction, new, fork).await? {
+            return Ok(None);
+        }
+        transaction.commit().await.map_err(failed)?;
+    }
+    Ok(Some(inserted))
+}
+
+/// Whether what is to be copied is there.
+async fn insert_fork(
+    executor: impl PgExecutor<'_>,
+    new: &NewResource<'_>,
+    fork: NewFork,
+) -> Result<bool, DbError> {
+    let (lsn, at) = match fork.target {
+        Target::Lsn { lsn } => (i64::try_from(lsn.bytes()).ok(), None),
+        Target::Time { at } => (None, Some(at)),
+        Target::End => (None, None),
+    };
+    let done = sqlx::query!(
+        r#"
+        insert into forks (
+            resource_id, parent_resource_id, parent_timeline_id, target_lsn, target_at, asked_at
+        )
+        select $1, resources.id, participants.timeline_id, $3, $4, $5
+        from resources
+        join participants on participants.id = resources.participant_id
+        where
+            resources.id = $2
+            and resources.destroy_requested_at is null
+            and resources.state in ('available', 'unavailable', 'recovering')
+        "#,
+        new.id.as_uuid(),
+        fork.parent.as_uuid(),
+        lsn,
+        at,
+        new.now,
+    )
+    .execute(executor)
+    .await
+    .map_err(DbError::during("create a copy of a resource"))?;
+    Ok(done.rows_affected() == 1)
+}
+
+async fn insert(executor: impl PgExecutor<'_>, new: &NewResource<'_>) -> Result<Inserted, DbError> {
     let database_name = new.name.database_name(new.id);
     sqlx::query_as!(
         Inserted,
@@ -140,15 +184,6 @@ async fn insert(executor: impl PgExecutor<'_>, new: &NewResource<'_>) -> Result<
             from plans
             where name = $3 and offered
         ),
-        original as (
-            select resources.id, participants.timeline_id
-            from resources
-            join participants on participants.id = resources.participant_id
-            where
-                resources.id = $12
-                and resources.destroy_requested_at is null
-                and resources.state in ('available', 'unavailable', 'recovering')
-        ),
         -- Waits for a twin that is under way with the same name, and then does nothing.
         new_resource as (
             insert into resources (
@@ -157,17 +192,8 @@ async fn insert(executor: impl PgExecutor<'_>, new: &NewResource<'_>) -> Result<
             )
             select $1, $2, name, 'creating', $10, $5, $4, $4, $9, $10
             from chosen_plan
-            where $12::uuid is null or exists (select from original)
             on conflict (name) where state <> 'deprovisioned' do nothing
             returning id
-        ),
-        new_fork as (
-            insert into forks (
-                resource_id, parent_resource_id, parent_timeline_id, target_lsn, target_at, asked_at
-            )
-            select new_resource.id, original.id, original.timeline_id, $13, $14, $10
-            from new_resource
-            cross join original
         ),
         new_operation as (
             insert into operations (id, resource_id, kind, state, request_id, created_at)
@@ -193,7 +219,6 @@ async fn insert(executor: impl PgExecutor<'_>, new: &NewResource<'_>) -> Result<
         )
         select
             exists (select from chosen_plan) as "plan_offered!",
-            $12::uuid is null or exists (select from original) as "original_there!",
             exists (select from new_resource) as "created!"
         "#,
         new.id.as_uuid(),
@@ -207,9 +232,6 @@ async fn insert(executor: impl PgExecutor<'_>, new: &NewResource<'_>) -> Result<
         new.request_id.as_uuid(),
         new.now,
         new.key.map(|key| key.request_hash.to_vec()),
-        new.fork.map(|fork| fork.parent.as_uuid()),
-        lsn,
-        at,
     )
     .fetch_one(executor)
     .await

@@ -289,6 +289,7 @@ fn a_new_resource_whose_postgres_hangs_before_it_was_ever_seen_is_restarted() {
             restart_asked_ago: None,
         };
         Resource::decide(&resource::Facts {
+            source: resource::Source::Empty,
             driver: Driver::Job(JobKind::Provision),
             state: ResourceState::Creating,
             time_in_state: Duration::from_mins(1),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{
     AgentView, Attached, DiskView, Driver, EndpointView, Event, Facts, HARD_PATIENCE, Instruction,
-    LOOKS_UNTIL_STUCK, RESTART_PAUSE, Resource, SOFT_PATIENCE, Seen, Source, Step, TIME_OUTS_UNTIL_LOST,
-    job_of,
+    LOOKS_UNTIL_STUCK, RESTART_PAUSE, Resource, SOFT_PATIENCE, Seen, Source, Step,
+    TIME_OUTS_UNTIL_LOST, job_of,
 };
 use crate::domain::{Outage, ParticipantState, ResourceState, ServerState};
 use crate::machine::{Alert, Decision, Machine, cadence};

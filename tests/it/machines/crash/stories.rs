@@ -51,6 +51,27 @@ pub(super) const STORIES: &[Story] = &[
         ],
     },
     Story {
+        title: "a fork is made and goes",
+        scenes: &[
+            scene(
+                |world| {
+                    world.fork(true);
+                },
+                is_available,
+            ),
+            DESTROY,
+        ],
+    },
+    Story {
+        title: "a fork of what cannot be restored",
+        scenes: &[scene(
+            |world| {
+                world.fork(false);
+            },
+            is_gone,
+        )],
+    },
+    Story {
         title: "two hobby databases share, and one goes",
         scenes: &[
             scene(

@@ -185,6 +185,7 @@ impl World {
                 phase: status.phase,
                 postgres_runs: status.postgres_runs,
                 crashes: status.crashes,
+                wants_reads: status.phase == Phase::Creating,
             }),
         }
     }
@@ -232,6 +233,7 @@ impl World {
             cadence: Self::cadence(row.dedicated),
             dedicated: row.dedicated,
             secrets_made: row.secrets,
+            source: row.source,
             attached: self.attached(read),
             endpoint: Self::endpoint_view(read),
             seen: self.seen(read.id),

@@ -55,7 +55,8 @@ impl World {
     pub(crate) fn unfinished(&self) -> Vec<String> {
         let mut open = Vec::new();
         for (id, row) in self.rows.resources.iter() {
-            let goal = if row.life.destroy_requested {
+            let is_lost = row.fork.is_some_and(|fork| !fork.can_be_restored);
+            let goal = if row.life.destroy_requested || is_lost {
                 ResourceState::Deprovisioned
             } else {
                 ResourceState::Available

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shared::domain::{JobKind, ParticipantState, ResourceState, ServerState};
 use shared::machine::participant::Participant as ParticipantMachine;
-use shared::machine::resource::Resource as ResourceMachine;
+use shared::machine::resource::{Resource as ResourceMachine, Source};
 use shared::machine::server::Server as ServerMachine;
 use shared::machine::{Machine, Row};
 
@@ -61,11 +61,21 @@ pub(crate) struct Resource {
     pub(crate) life: Life<ResourceMachine>,
     pub(crate) dedicated: bool,
     pub(crate) secrets: bool,
+    pub(crate) source: Source,
+    pub(crate) fork: Option<Fork>,
     pub(crate) participant: Option<Pid>,
     pub(crate) instructed: Option<u64>,
     pub(crate) endpoint: Option<Address>,
     pub(crate) endpoint_generation: u64,
     pub(crate) endpoint_acknowledged: u64,
+}
+
+/// What a copy is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fork {
+    /// It was noted up to where the archive must have the original.
+    pub(crate) noted: bool,
+    pub(crate) can_be_restored: bool,
 }
 
 #[derive(Debug, Clone)]

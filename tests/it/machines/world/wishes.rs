@@ -3,18 +3,36 @@
 use std::time::Duration;
 
 use shared::domain::{JobKind, ResourceState};
+use shared::machine::resource::Source;
 
-use super::rows::{Life, Resource, Rid};
+use super::rows::{Fork, Life, Resource, Rid};
 use super::{Member, World};
 
 impl World {
     /// A customer creates a resource.
     pub(crate) fn create(&mut self, dedicated: bool) -> Rid {
+        self.intend(dedicated, None)
+    }
+
+    /// A customer forks a resource; which one does not matter here.
+    pub(crate) fn fork(&mut self, can_be_restored: bool) -> Rid {
+        self.intend(
+            true,
+            Some(Fork {
+                noted: false,
+                can_be_restored,
+            }),
+        )
+    }
+
+    fn intend(&mut self, dedicated: bool, fork: Option<Fork>) -> Rid {
         let id = Rid(self.rows.new_id());
         let resource = Resource {
             life: Life::new(self.now),
             dedicated,
             secrets: false,
+            source: fork.map_or(Source::Empty, |_| Source::Wanted),
+            fork,
             participant: None,
             instructed: None,
             endpoint: None,

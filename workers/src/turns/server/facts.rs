@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use shared::agent_api::InstanceStatus;
+use shared::agent_api::restore::RestoreStatus;
 use shared::db::fleet::{ParticipantRow, ServerRow};
 use shared::machine::participant::{self, AgentReport, Holds};
 use shared::machine::server;
@@ -74,6 +75,9 @@ fn report(row: &ParticipantRow, status: &InstanceStatus) -> AgentReport {
         postgres_runs: status.postgres.is_some(),
         crashes: status.crashes,
         wants_reads: row.restore.is_some()
-            && status.restore.as_ref().is_some_and(RestoreStatus::is_under_way),
+            && status
+                .restore
+                .as_ref()
+                .is_some_and(RestoreStatus::is_under_way),
     }
 }

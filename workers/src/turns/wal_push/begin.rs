@@ -87,8 +87,8 @@ impl Slice<'_> {
             return Birth::Unknown;
         };
         let mut legs = source.path.iter().rev();
-        let left = legs
-            .find(|leg| leg.run.tli == restored.parent_tli && restored.began_at <= leg.end);
+        let left =
+            legs.find(|leg| leg.run.tli == restored.parent_tli && restored.began_at <= leg.end);
         left.map_or(Birth::Unknown, |leg| {
             Birth::Under(Parent {
                 timeline: leg.timeline,

@@ -77,6 +77,7 @@ impl World {
                 })?;
                 self.wake_attached(id);
             }
+            (Step::GiveReads, _) => {}
             (Step::MarkServerForDestruction, _) => {
                 self.rows
                     .servers

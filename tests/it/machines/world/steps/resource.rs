@@ -2,10 +2,10 @@
 
 use shared::domain::{ParticipantState, ResourceState, ServerState};
 use shared::fakes::RefusedWord;
-use shared::machine::resource;
+use shared::machine::resource::{self, Source};
 
 use crate::machines::world::facts::ResourceRead;
-use crate::machines::world::rows::{Conflict, Life, Participant, Pid, Server, Sid};
+use crate::machines::world::rows::{Conflict, Life, Participant, Pid, Rid, Server, Sid};
 use crate::machines::world::turn::Stop;
 use crate::machines::world::{Member, ROOM, World};
 
@@ -53,6 +53,7 @@ impl World {
                     .resources
                     .update(id, version, |row| row.secrets = true)?;
             }
+            (Step::FindSource, _) => self.find_source(id),
             (Step::Place, _) => self.place(read)?,
             (Step::AwaitParticipant | Step::Repair | Step::AwaitRemoval, _) => {
                 self.wake_server_of(read);
@@ -80,6 +81,21 @@ impl World {
             (Step::Forget, _) => self.forget(read)?,
         }
         Ok(false)
+    }
+
+    /// The first note stays, whoever writes it; the version of the row is not asked.
+    fn find_source(&mut self, id: Rid) {
+        self.rows.resources.overrule(id, |row| {
+            let Some(fork) = row.fork.as_mut().filter(|_| row.source == Source::Wanted) else {
+                return;
+            };
+            row.source = match (fork.noted, fork.can_be_restored) {
+                (false, _) => Source::Wanted,
+                (true, true) => Source::Planned,
+                (true, false) => Source::Refused,
+            };
+            fork.noted = true;
+        });
     }
 
     /// Takes a shared participant with room, or makes one with its server.

@@ -1,0 +1,254 @@
+//! Copies of a database, as it is and as it was, by real workers.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use shared::archive::plan::Target;
+use shared::clock::{Clock as _, SystemClock};
+use shared::db::archive::{NewCapture, current_epoch, lineage, request_capture};
+use shared::db::operations;
+use shared::db::resources::fork;
+use shared::domain::{OperationState, ResourceState, TokenScope};
+use shared::ids::{OperationId, RequestId, ResourceId, TimelineId};
+use shared::units::Lsn;
+use sqlx::{Executor as _, PgConnection};
+use tests::world::PATIENCE;
+use tokio::time::{Instant, sleep};
+
+use super::backups::until_first_backup;
+use super::world::{Protected, flushed};
+
+/// Time between two looks while waiting.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Adds a number to a table, and commits.
+async fn add(customer: &mut PgConnection, number: i32) -> anyhow::Result<()> {
+    customer
+        .execute("create table if not exists numbers (number int primary key)")
+        .await?;
+    sqlx::query("insert into numbers values ($1)")
+        .bind(number)
+        .execute(customer)
+        .await?;
+    Ok(())
+}
+
+async fn numbers(customer: &mut PgConnection) -> anyhow::Result<Vec<i32>> {
+    let query = "select number from numbers order by number";
+    Ok(sqlx::query_scalar(query).fetch_all(customer).await?)
+}
+
+/// A copy that is available, and a connection of its owner.
+async fn copy(
+    protected: &Protected,
+    (parent, name): (ResourceId, &str),
+    target: Target,
+) -> anyhow::Result<(ResourceId, PgConnection)> {
+    let id = protected.world.fork(parent, name, target).await?;
+    protected.world.until(id, ResourceState::Available).await?;
+    Ok((id, protected.world.connect(id).await?))
+}
+
+async fn timeline_of(protected: &Protected, id: ResourceId) -> anyhow::Result<TimelineId> {
+    let found = fork::timeline_of(&protected.world.database.pool, id).await?;
+    found.ok_or_else(|| anyhow::anyhow!("it is on a timeline"))
+}
+
+/// Waits until a copy has a backup of its own.
+async fn until_backed_up(protected: &Protected, id: ResourceId) -> anyhow::Result<()> {
+    let timeline = timeline_of(protected, id).await?;
+    let begun = Instant::now();
+    loop {
+        let lineage = lineage(&protected.world.database.pool, timeline).await?;
+        let backups = lineage.map(|lineage| lineage.backups).unwrap_or_default();
+        if backups.iter().any(|backup| backup.timeline == timeline) {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE {
+            anyhow::bail!("no backup: {}", protected.world.story(id).await?);
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Has a backup made now, and waits for it.
+async fn capture(protected: &Protected, resource: ResourceId) -> anyhow::Result<()> {
+    let (pool, now) = (&protected.world.database.pool, SystemClock.now());
+    let (token_id, _) = protected
+        .world
+        .database
+        .token(TokenScope::Write, now)
+        .await?;
+    let capture = NewCapture {
+        resource,
+        operation: OperationId::new(),
+        token_id,
+        key: None,
+        request_id: RequestId::new(),
+        now,
+    };
+    let operation = request_capture(pool, &capture).await?.operation;
+    let begun = Instant::now();
+    loop {
+        let found = operations::get(pool, operation.id).await?;
+        match found.map(|found| found.state) {
+            Some(OperationState::Succeeded) => return Ok(()),
+            state => anyhow::ensure!(begun.elapsed() < PATIENCE, "the capture is {state:?}"),
+        }
+        sleep(LOOK).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_has_all_that_was_committed_and_is_a_database_of_its_own() -> anyhow::Result<()> {
+    let protected = Protected::start().await?;
+    let mut customer = protected.world.connect(protected.id).await?;
+    add(&mut customer, 1).await?;
+    // Also before the first backup and the next push.
+    let (fork, mut owner) = copy(&protected, (protected.id, "staging"), Target::End).await?;
+    assert_eq!(numbers(&mut owner).await?, [1]);
+    add(&mut owner, 2).await?;
+    owner
+        .execute("alter table numbers add column note text")
+        .await?;
+    add(&mut customer, 3).await?;
+    assert_eq!(numbers(&mut owner).await?, [1, 2]);
+    assert_eq!(numbers(&mut customer).await?, [1, 3]);
+
+    // It is protected by itself, on a timeline of its own that says where it comes from.
+    until_backed_up(&protected, fork).await?;
+    let pool = &protected.world.database.pool;
+    let timeline = timeline_of(&protected, fork).await?;
+    let epoch = current_epoch(pool, timeline)
+        .await?
+        .expect("it is archived");
+    let parent = epoch.record.parent.expect("it comes from another timeline");
+    assert_eq!((parent.timeline, parent.epoch), (protected.timeline, 1));
+    assert_eq!(epoch.record.tli, 2);
+    let stored: (Option<TimelineId>, Option<i64>) =
+        sqlx::query_as("select parent_id, branch_lsn from timelines where id = $1")
+            .bind(timeline)
+            .fetch_one(pool)
+            .await?;
+    let cut = i64::try_from(parent.cut.bytes())?;
+    assert_eq!(stored, (Some(protected.timeline), Some(cut)));
+
+    // The role of the original is not one of the copy.
+    let roles: Vec<String> =
+        sqlx::query_scalar("select rolname::text from pg_roles where rolcanlogin")
+            .fetch_all(&mut owner)
+            .await?;
+    let original = protected.world.row(protected.id).await?.role_name;
+    assert!(!roles.contains(&original), "{roles:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_as_it_was_at_a_moment_or_a_position() -> anyhow::Result<()> {
+    let protected = Protected::start().await?;
+    until_first_backup(&protected).await?;
+    let mut customer = protected.world.connect(protected.id).await?;
+    add(&mut customer, 1).await?;
+    let at: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()")
+        .fetch_one(&mut customer)
+        .await?;
+    add(&mut customer, 2).await?;
+    let lsn = flushed(&mut customer).await?;
+    add(&mut customer, 3).await?;
+
+    let ((_, mut then), (_, mut there)) = tokio::try_join!(
+        copy(&protected, (protected.id, "then"), Target::Time { at }),
+        copy(&protected, (protected.id, "there"), Target::Lsn { lsn }),
+    )?;
+    assert_eq!(numbers(&mut then).await?, [1]);
+    // With the one record that begins there.
+    assert_eq!(numbers(&mut there).await?, [1, 2]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_copy_restores_also_when_the_original_is_gone() -> anyhow::Result<()> {
+    let protected = Protected::start().await?;
+    let mut customer = protected.world.connect(protected.id).await?;
+    add(&mut customer, 1).await?;
+    let (first, mut owner) = copy(&protected, (protected.id, "first"), Target::End).await?;
+    add(&mut owner, 2).await?;
+    // Perhaps through the archive of the original: the copy may have no backup of its own yet.
+    let (_, mut second) = copy(&protected, (first, "second"), Target::End).await?;
+    assert_eq!(numbers(&mut second).await?, [1, 2]);
+
+    drop(customer);
+    protected.world.destroy(protected.id).await?;
+    protected
+        .world
+        .until(protected.id, ResourceState::Deprovisioned)
+        .await?;
+    add(&mut owner, 3).await?;
+    // From its own backup, made on a history that is not the first one of its cluster.
+    capture(&protected, first).await?;
+    let (third, mut owner) = copy(&protected, (first, "third"), Target::End).await?;
+    assert_eq!(numbers(&mut owner).await?, [1, 2, 3]);
+    until_backed_up(&protected, third).await?;
+    let timeline = timeline_of(&protected, third).await?;
+    let epoch = current_epoch(&protected.world.database.pool, timeline).await?;
+    assert_eq!(epoch.map(|epoch| epoch.record.tli), Some(3));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_restored_is_refused_and_leaves_nothing() -> anyhow::Result<()> {
+    let protected = Protected::start().await?;
+    until_first_backup(&protected).await?;
+    let beyond = Target::Lsn {
+        lsn: Lsn::from_bytes(1 << 40),
+    };
+    let id = protected
+        .world
+        .fork(protected.id, "staging", beyond)
+        .await?;
+    protected
+        .world
+        .until(id, ResourceState::Deprovisioned)
+        .await?;
+    let query = "select error from operations where resource_id = $1";
+    let error: Option<String> = sqlx::query_scalar(query)
+        .bind(id)
+        .fetch_one(&protected.world.database.pool)
+        .await?;
+    let error = error.unwrap_or_default();
+    let named = "cannot be restored: what can be restored is from";
+    assert!(error.contains(named), "{error}");
+    // The name is free.
+    copy(&protected, (protected.id, "staging"), Target::End).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_made_while_its_worker_dies_and_its_original_is_written_to() -> anyhow::Result<()>
+{
+    let mut protected = Protected::start().await?;
+    until_first_backup(&protected).await?;
+    let mut customer = protected.world.connect(protected.id).await?;
+    add(&mut customer, 1).await?;
+    let id = protected
+        .world
+        .fork(protected.id, "staging", Target::End)
+        .await?;
+    protected
+        .world
+        .until_row(id, "attached", |row| row.base.is_some())
+        .await?;
+    protected.world.kill_worker(0).await?;
+    for number in 2..50 {
+        add(&mut customer, number).await?;
+    }
+    protected.start_worker().await?;
+    protected.world.until(id, ResourceState::Available).await?;
+    let mut owner = protected.world.connect(id).await?;
+    // All of what was committed before, and nothing with a hole.
+    let found = numbers(&mut owner).await?;
+    let expected: Vec<i32> = (1..).take(found.len()).collect();
+    assert!(!found.is_empty() && found == expected, "{found:?}");
+    assert_eq!(numbers(&mut customer).await?.len(), 49);
+    Ok(())
+}
