@@ -29,7 +29,7 @@ pub use backups::{
 };
 pub use behind::{Behind, Lagging, lagging, note_who_is_behind, settle_ended, whole_again};
 pub use captures::{Backup, CaptureError, Captured, NewCapture, backups_of, request_capture};
-pub use epochs::{Epoch, Retry, begin_epoch, current_epoch, seal_epoch};
+pub use epochs::{Complete, Epoch, Retry, begin_epoch, current_epoch, seal_epoch};
 pub use expiry::{
     ExpiryRow, KeptBackup, KeptWal, forget_backup, keep_wal_from, kept_backups, kept_wal,
     load_expiry, mark_expiring, note_archive_deleted, note_trimmed, past_retention, past_their_end,

@@ -167,6 +167,7 @@ impl Story {
             to,
             retry: None,
             flush: at,
+            looked_at: Some(self.now()),
         };
         let moved = advance(self.pool(), &epoch, &progress, self.now()).await?;
         ensure!(moved == Recorded::Yes, "nobody else moves it");

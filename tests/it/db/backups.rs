@@ -160,7 +160,7 @@ async fn a_gap_behind_the_last_backup_makes_one_due_and_two_windows_after_it() {
     assert_eq!(found, [(at(300), at(5_000)), after]);
     assert_eq!(
         stored.epochs[0].holes[0].reached_at,
-        Some(epoch.watermark_at)
+        epoch.complete.map(|complete| complete.until)
     );
 }
 

@@ -23,7 +23,7 @@ fn span(number: u32, parent: Option<(u32, u64)>, kept_from: u64, watermark: u64)
         }),
         kept_from: at(kept_from),
         watermark: at(watermark),
-        watermark_at: second(watermark),
+        complete_until: Some(second(watermark)),
         holes: Vec::new(),
     }
 }
@@ -118,6 +118,11 @@ fn the_moment_of_an_end_is_that_of_its_stretch() {
     let found = windows(&epochs, &[base(1, 20, 30), base(1, 100, 110)]);
     let ends: Vec<_> = found.iter().map(|window| window.to_at).collect();
     assert_eq!(ends, [Some(second(50)), Some(second(200))]);
+    // A push that has not drained since the backup ended knows nothing of its moments.
+    let mut behind = epochs;
+    behind[0].complete_until = Some(second(109));
+    let found = windows(&behind, &[base(1, 100, 110)]);
+    assert_eq!((found[0].to, found[0].to_at), (at(200), None));
 }
 
 /// A chain of epochs as promotions make them, with holes.
