@@ -5,5 +5,6 @@ mod compaction;
 mod conflicts;
 mod outages;
 mod pushes;
+mod put_back;
 mod races;
 mod world;
