@@ -25,7 +25,7 @@ pub use backup_schedule::{
 };
 pub use backups::{
     BackupProgress, NewBackup, begin_backup, fail_backup, fail_captures, finish_backup,
-    is_gap_within, note_backup_progress,
+    is_gap_within, may_have_sentinel, note_backup_progress,
 };
 pub use behind::{Behind, Lagging, lagging, note_who_is_behind, settle_ended, whole_again};
 pub use captures::{Backup, CaptureError, Captured, NewCapture, backups_of, request_capture};
