@@ -13,6 +13,8 @@ mod behind;
 mod captures;
 mod epochs;
 mod expiry;
+mod leftovers;
+mod marks;
 mod protection;
 mod push;
 mod restorable;
@@ -32,9 +34,10 @@ pub use captures::{Backup, CaptureError, Captured, NewCapture, backups_of, reque
 pub use epochs::{Complete, Epoch, Retry, begin_epoch, current_epoch, seal_epoch};
 pub use expiry::{
     ExpiryRow, KeptBackup, KeptWal, forget_backup, keep_wal_from, kept_backups, kept_wal,
-    load_expiry, mark_expiring, note_archive_deleted, note_trimmed, past_retention, past_their_end,
-    with_leftovers,
+    load_expiry, mark_expiring, note_archive_deleted, note_trimmed,
 };
+pub use leftovers::{past_retention, past_their_end, with_leftovers};
+pub use marks::{begin_deletion, unmark};
 pub use protection::{Gap, Protection, protection_of};
 pub use push::{Leader, PushRow, load_push};
 pub use restorable::{Restorable, restorable, restorable_of};

@@ -1,13 +1,14 @@
 //! Base backups in the control database: who needs one, who waits too long, and what may be deleted.
 
 use chrono::{DateTime, Utc};
+use shared::archive::epoch::{EpochRecord, Parent};
 use shared::archive::sentinel::Sentinel;
 use shared::archive::window::windows;
 use shared::db::Limit;
 use shared::db::archive::{
     self, BackupProgress, CaptureError, NewBackup, NewCapture, backup_candidates, backups_of,
-    begin_backup, due_backups, fail_backup, finish_backup, load_backup, mark_expiring,
-    note_backup_progress, record_gap, request_capture, restorable,
+    begin_backup, begin_epoch, due_backups, fail_backup, finish_backup, kept_backups, load_backup,
+    mark_expiring, note_backup_progress, record_gap, request_capture, restorable,
 };
 use shared::db::fleet::Recorded;
 use shared::db::jobs::{self, JobKey};
@@ -300,7 +301,7 @@ async fn a_backup_that_is_needed_cannot_be_marked() {
     let first = fixture.back_up(100, 10).await;
     let second = fixture.back_up(200, 20).await;
     let mark = async |backup, keep_since: Option<DateTime<Utc>>| {
-        let marked = mark_expiring(fixture.pool(), backup, keep_since).await;
+        let marked = mark_expiring(fixture.pool(), backup, keep_since, later(99)).await;
         marked.unwrap() == Recorded::Yes
     };
     assert!(
@@ -318,4 +319,45 @@ async fn a_backup_that_is_needed_cannot_be_marked() {
         .await
         .unwrap();
     assert!(mark(second, None).await, "everything goes");
+}
+
+/// A backup past a cut restores no moment of the living history: it takes nobody's place.
+#[tokio::test]
+async fn a_backup_past_a_cut_makes_no_other_one_superfluous() {
+    let fixture = Fixture::archived(5_000).await;
+    let kept = fixture.back_up(100, 10).await;
+    let past = fixture.back_up(3_000, 20).await;
+    let on_line = async || {
+        let rows = kept_backups(fixture.pool(), fixture.timeline)
+            .await
+            .unwrap();
+        let held = rows.iter().filter_map(|row| row.held);
+        held.map(|held| (held.id, held.is_on_line))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(on_line().await, [(kept, true), (past, true)]);
+    let promote = async |number: u32, cut: u64| {
+        let record = EpochRecord {
+            number,
+            tli: number,
+            parent: Some(Parent {
+                epoch: number - 1,
+                cut: at(cut),
+            }),
+            ..fixture.epoch().await.record
+        };
+        let begun = begin_epoch(fixture.pool(), &record, RequestId::new(), later(25)).await;
+        assert!(begun.unwrap(), "it is new");
+    };
+    let mark = async |backup| {
+        let marked = mark_expiring(fixture.pool(), backup, Some(later(30)), later(30)).await;
+        marked.unwrap() == Recorded::Yes
+    };
+    promote(2, 1_000).await;
+    assert_eq!(on_line().await, [(kept, true), (past, false)]);
+    assert!(!mark(kept).await, "nothing else restores what is kept");
+    assert!(mark(past).await);
+    // A later one may leave the history even before.
+    promote(3, 150).await;
+    assert_eq!(on_line().await, [(kept, false), (past, false)]);
 }
