@@ -10,7 +10,8 @@
 //! - What is in a finished backup, with the WAL from its start to its stop, is a consistent cluster:
 //!   files are read while they change, and WAL repairs what was torn.
 //! - Nothing is kept of a backup in this machine. PostgreSQL forgets one whose session ends, and so
-//!   do we: an agent that is killed, or another order, ends it for good.
+//!   do we: an agent that is killed, or a newer order, ends it for good. An order for an older one
+//!   that comes late ends nothing.
 //! - Memory is bounded whatever the size of the database, and apart from that for WAL.
 //!
 //! Pages whose checksum is wrong are reported, and backed up as they are.
@@ -93,8 +94,18 @@ impl Backups {
         Some(progress.status())
     }
 
-    /// Begins a backup, and ends the one in progress.
-    fn begin(&self, agent: &Agent, running: Running, wal: &WalState, order: BackupOrder) {
+    /// Begins a backup, and ends the one in progress, unless that is newer: ids are in the order in
+    /// which they were made. One that has ended is in nobody's way.
+    ///
+    /// # Errors
+    /// The newer one.
+    fn begin(
+        &self,
+        agent: &Agent,
+        running: Running,
+        wal: &WalState,
+        order: BackupOrder,
+    ) -> Result<(), BackupId> {
         let backup = order.backup;
         let progress = Arc::new(Progress::new(&order));
         let stop = CancellationToken::new();
@@ -107,10 +118,18 @@ impl Backups {
             segment_bytes: wal.segment_bytes,
             order,
         };
-        *self.lock() = Some(Current {
+        let mut current = self.lock();
+        let newer = current.as_ref().map(|current| current.progress.status());
+        let newer =
+            newer.filter(|status| status.phase == BackupPhase::Running && status.backup > backup);
+        if let Some(newer) = newer {
+            return Err(newer.backup);
+        }
+        *current = Some(Current {
             progress: Arc::clone(&progress),
             _ending: stop.clone().drop_guard(),
         });
+        drop(current);
         let span = tracing::info_span!("backup", backup.id = %backup);
         self.tasks.spawn(
             async move {
@@ -125,6 +144,7 @@ impl Backups {
             }
             .instrument(span),
         );
+        Ok(())
     }
 }
 
@@ -190,7 +210,11 @@ pub(crate) async fn order(agent: &Agent, order: BackupOrder) -> Result<BackupSta
         return Ok(status);
     }
     let backup: BackupId = order.backup;
-    agent.backups.begin(agent, running, &wal, order);
+    let begun = agent.backups.begin(agent, running, &wal, order);
+    begun.map_err(|newer| {
+        let message = format!("backup {backup} is older than {newer}, which is in progress");
+        refuse((RefusalCode::OldGeneration, message))
+    })?;
     let status = agent.backups.status();
     let status = status.filter(|status| status.backup == backup);
     status.ok_or_else(|| silent("another backup was ordered".to_owned()))

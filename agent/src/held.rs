@@ -97,6 +97,7 @@ mod tests {
                 tli: 1,
                 started_at: chrono::DateTime::UNIX_EPOCH,
             },
+            looked_at: chrono::DateTime::UNIX_EPOCH,
             flush_lsn: Lsn::default(),
             segment_bytes: 16 * 1024 * 1024,
             page_bytes: 8192,

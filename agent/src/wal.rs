@@ -133,6 +133,7 @@ impl Calling<'_> {
         let placing = self.placing(push);
         let answer = |chunks, segments, slot_restart_lsn| WalPushed {
             flush_lsn: self.wal.flush_lsn,
+            looked_at: Some(self.wal.looked_at),
             chunks,
             segments,
             slot_restart_lsn,

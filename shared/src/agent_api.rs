@@ -337,7 +337,7 @@ pub struct Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCode {
-    /// A higher generation was seen.
+    /// A higher generation was seen, or a newer order is carried out.
     OldGeneration,
     /// This generation was seen with another spec.
     GenerationReused,

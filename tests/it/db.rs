@@ -6,6 +6,7 @@ mod backups;
 mod intents;
 mod jobs;
 mod migrations;
+mod moments;
 mod observations;
 mod plans_of_queries;
 mod pool;

@@ -6,5 +6,6 @@ mod conflicts;
 mod forks;
 mod outages;
 mod pushes;
+mod put_back;
 mod races;
 mod world;

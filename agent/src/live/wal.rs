@@ -18,9 +18,12 @@ use crate::catalog::slots;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where the WAL is, of what form it is, and what the slot holds of it. The position says nothing
-/// about `tli`; the name of the file that it is in does.
+/// about `tli`; the name of the file that it is in does. The moment is taken before the position:
+/// PostgreSQL scans what it selects from before it computes what it selects.
 const STATE: &str = "
-    select pg_current_wal_flush_lsn()::text,
+    with looked as materialized (select clock_timestamp() as at)
+    select looked.at,
+        pg_current_wal_flush_lsn()::text,
         left(pg_walfile_name(pg_current_wal_flush_lsn()), 8),
         pg_size_bytes(current_setting('wal_segment_size')),
         pg_size_bytes(current_setting('wal_block_size')),
@@ -28,11 +31,12 @@ const STATE: &str = "
         pg_postmaster_start_time(),
         restart_lsn::text,
         wal_status
-    from (select) as once
+    from looked
     left join pg_replication_slots on slot_name = $1";
 
 /// A row of it.
 type StateRow = (
+    DateTime<Utc>,
     String,
     String,
     i64,
@@ -78,6 +82,8 @@ impl fmt::Display for Writer {
 pub(crate) struct WalState {
     /// Who wrote it.
     pub(crate) writer: Writer,
+    /// Moment right before that was looked at, by PostgreSQL's clock.
+    pub(crate) looked_at: DateTime<Utc>,
     /// Flushed up to here.
     pub(crate) flush_lsn: Lsn,
     /// Size of a segment in bytes: a power of two from 1 MiB to 1 GiB.
@@ -179,6 +185,7 @@ impl Kept {
 
 fn understand(row: StateRow) -> Result<WalState, Silence> {
     let (
+        looked_at,
         flush_lsn,
         tli,
         segment_bytes,
@@ -202,6 +209,7 @@ fn understand(row: StateRow) -> Result<WalState, Silence> {
             tli: u32::from_str_radix(&tli, 16).map_err(|_| Silence::Nonsense(tli))?,
             started_at,
         },
+        looked_at,
         flush_lsn: position(&flush_lsn)?,
         segment_bytes: size(segment_bytes)?,
         page_bytes: size(page_bytes)?,

@@ -52,6 +52,15 @@ enum End {
     Failed(String),
 }
 
+/// What is in a place.
+enum Look {
+    Nothing,
+    /// Something that does not belong there, and what is wrong with it.
+    Other(String),
+    /// WAL of this run that begins there, whole and undamaged.
+    Found(Found),
+}
+
 impl From<Placed> for End {
     fn from(placed: Placed) -> Self {
         Self::Placed(placed)
@@ -148,28 +157,35 @@ impl Placing<'_> {
                 Put::Taken => drop(reserved),
             }
             let there = (place.start, &place.get);
-            if let Some(placed) = self.compare(there, want, attempts).await? {
-                return Ok(placed);
+            match self.compare(there, want, attempts).await {
+                // Removed since it was read.
+                Err(End::Placed(Placed::Missing)) if want == Want::AllOfIt => {
+                    return self.without_wal(place, attempts).await;
+                }
+                compared => {
+                    if let Some(placed) = compared? {
+                        return Ok(placed);
+                    }
+                }
             }
             let gone = "the object that was there is gone".to_owned();
             retry(attempts, Failure::Again(gone)).await?;
         }
     }
 
-    /// A segment whose WAL is gone here is left in its chunks, unless something is in its place:
-    /// readers would take that, and nobody can say any more that it is the same.
+    /// A segment whose WAL is gone here is left in its chunks, unless it is in its place already:
+    /// an upload whose answer was lost. There is nothing left to compare it with, but what it says
+    /// it is, and that it is whole and undamaged. Whoever wrote that had the WAL of this run.
     async fn without_wal(&self, place: &Place, attempts: &mut Attempts) -> Result<Placed, End> {
-        loop {
-            let got = self.archive.get(&place.get, 0, attempts.patience());
-            match got.await {
-                Ok(Got::Nothing) => return Ok(Placed::Missing),
-                Ok(Got::Object(_) | Got::TooLarge) => {
-                    let detail = "the WAL to compare an object with is gone".to_owned();
-                    return Ok(Placed::Conflict { detail });
-                }
-                Err(failure) => retry(attempts, failure).await?,
-            }
-        }
+        let there = (place.start, &place.get);
+        let _reserved = self.reserve_to_look().await;
+        Ok(match self.look(there, Want::AllOfIt, attempts).await? {
+            Look::Nothing => Placed::Missing,
+            Look::Other(detail) => Placed::Conflict { detail },
+            Look::Found(found) => Placed::Adopted {
+                end: found.range.end,
+            },
+        })
     }
 
     async fn put(&self, place: &Place, object: Bytes, attempts: &mut Attempts) -> Result<Put, End> {
@@ -237,17 +253,40 @@ impl Placing<'_> {
     /// Compares the object of a start with our own WAL; none if nothing is there.
     async fn compare(
         &self,
-        (start, from): (Lsn, &Signed),
+        there: (Lsn, &Signed),
         want: Want,
         attempts: &mut Attempts,
     ) -> Result<Option<Placed>, End> {
-        let conflict = |detail| Ok(Some(Placed::Conflict { detail }));
+        let _reserved = self.reserve_to_look().await;
+        match self.look(there, want, attempts).await? {
+            Look::Nothing => Ok(None),
+            Look::Other(detail) => Ok(Some(Placed::Conflict { detail })),
+            Look::Found(found) => self.adopt(found).await.map(Some),
+        }
+    }
+
+    /// Most bytes of WAL of one object.
+    fn content_max(&self) -> usize {
+        let segment_bytes = usize::try_from(self.files.segment_bytes);
+        segment_bytes.unwrap_or(usize::MAX).min(CONTENT_BYTES_MAX)
+    }
+
+    /// Memory for an object, its content, and what it is compared with.
+    async fn reserve_to_look(&self) -> Reserved {
+        let content_max = self.content_max();
+        let bytes = object_bytes_max(content_max) + 2 * content_max;
+        self.archive.reserve(bytes).await
+    }
+
+    /// Reads the object of a start, and finds out what it is.
+    async fn look(
+        &self,
+        (start, from): (Lsn, &Signed),
+        want: Want,
+        attempts: &mut Attempts,
+    ) -> Result<Look, End> {
+        let object_max = object_bytes_max(self.content_max());
         let segment_bytes = self.files.segment_bytes;
-        let content_max = usize::try_from(segment_bytes)
-            .unwrap_or(usize::MAX)
-            .min(CONTENT_BYTES_MAX);
-        let object_max = object_bytes_max(content_max);
-        let _reserved = self.archive.reserve(object_max + 2 * content_max).await;
         let in_segment = start.bytes() % segment_bytes;
         let expected = Expected {
             timeline: self.timeline,
@@ -262,9 +301,10 @@ impl Placing<'_> {
             let got = self.archive.get(from, object_max, attempts.patience());
             let object = match got.await {
                 Ok(Got::Object(object)) => object,
-                Ok(Got::Nothing) => return Ok(None),
+                Ok(Got::Nothing) => return Ok(Look::Nothing),
                 Ok(Got::TooLarge) => {
-                    return conflict("the object that is there is too large".to_owned());
+                    let detail = "the object that is there is too large".to_owned();
+                    return Ok(Look::Other(detail));
                 }
                 Err(failure) => {
                     retry(attempts, failure).await?;
@@ -273,12 +313,13 @@ impl Placing<'_> {
             };
             let opened = self.archive.compute(move || expected.open(&object)).await;
             match opened.map_err(|error| End::Failed(error.to_string()))? {
-                Ok(Ok(found)) => return self.adopt(found).await.map(Some),
-                Ok(Err(detail)) => return conflict(detail),
+                Ok(Ok(found)) => return Ok(Look::Found(found)),
+                Ok(Err(detail)) => return Ok(Look::Other(detail)),
                 Err(error) => {
                     looks += 1;
                     if looks == LOOKS_MAX {
-                        return conflict(format!("the object that is there: {error}"));
+                        let detail = format!("the object that is there: {error}");
+                        return Ok(Look::Other(detail));
                     }
                     retry(attempts, Failure::Again(error.to_string())).await?;
                 }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::archive::layout::Run;
@@ -113,6 +114,12 @@ pub struct Place {
 pub struct WalPushed {
     /// WAL flushed up to here when the call began.
     pub flush_lsn: Lsn,
+    /// Moment right before that was looked at, by PostgreSQL's clock: whatever was acknowledged as
+    /// committed and flushed before it is below `flush_lsn`. (What was committed with
+    /// `synchronous_commit = off` is acknowledged earlier, and may not be.) Null from an agent that
+    /// does not tell yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_at: Option<DateTime<Utc>>,
     /// What became of the chunks: one entry for each place that was reached, in order. If our WAL
     /// does not go on from the [seam](WalPush::seam), a single one that says why; then nothing was
     /// written and the slot was not moved.

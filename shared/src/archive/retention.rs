@@ -2,13 +2,44 @@
 //!
 //! Kept is what is needed to restore every moment since [`keep_since`](expired): every backup that
 //! was finished later, and the newest one before; and the WAL from the oldest kept backup on. The
-//! newest backup that is not known to be damaged is kept too, however old it is.
+//! newest backup that is not known to be damaged is kept too, however old it is. Newest is meant
+//! along the living history: what was written past a cut restores none of its moments.
+//!
+//! A clock that has jumped must not delete anything for good. So what is marked is deleted only
+//! [`KEEP_MARKED`] later by the same clock; and a mark of a moment to come was made by a clock that
+//! was put right since, and is taken back. WAL needs no such delay of its own: it is let go of behind
+//! the oldest backup of which nothing is deleted yet, marked or not.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::chain::segment_start;
 use crate::ids::BackupId;
 use crate::units::Lsn;
+
+/// How long a backup is marked before it is deleted: time enough to find out about a clock that has
+/// jumped, and to put it right.
+pub const KEEP_MARKED: TimeDelta = TimeDelta::hours(6);
+
+/// What becomes of a backup that is marked to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is deleted now.
+    Deleted,
+    /// It is deleted later.
+    Waits,
+    /// The mark is taken back.
+    Kept,
+}
+
+/// What becomes of a backup that was marked at `marked_at`; null if there is no way back any more.
+pub fn fate(marked_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Fate {
+    match marked_at {
+        None => Fate::Deleted,
+        Some(at) if at > now => Fate::Kept,
+        Some(at) if now - at < KEEP_MARKED => Fate::Waits,
+        Some(_) => Fate::Deleted,
+    }
+}
 
 /// A backup that is finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +54,12 @@ pub struct Held {
     pub finished_at: DateTime<Utc>,
     /// Whether it has pages whose checksum was wrong.
     pub is_damaged: bool,
+    /// Whether its end is part of the living history: not past a cut.
+    pub is_on_line: bool,
 }
 
 /// The backups of `held` that are not needed to restore any moment since `keep_since`, oldest first.
-/// Never all of them.
+/// Never all of them, and none while no other one that is as old is of the living history.
 pub fn expired(held: &[Held], keep_since: DateTime<Utc>) -> Vec<BackupId> {
     let mut ordered: Vec<&Held> = held.iter().collect();
     ordered.sort_by_key(|backup| (backup.finished_at, backup.id));
@@ -34,9 +67,14 @@ pub fn expired(held: &[Held], keep_since: DateTime<Utc>) -> Vec<BackupId> {
         .into_iter()
         .take_while(|backup| backup.finished_at <= keep_since)
         .collect();
-    let newest = old.last().map(|backup| backup.id);
-    let good = old.iter().rev().find(|backup| !backup.is_damaged);
-    let good = good.map(|backup| backup.id);
+    let mut on_line = old.iter().rev().filter(|backup| backup.is_on_line);
+    let good = on_line.clone().find(|backup| !backup.is_damaged);
+    let Some(newest) = on_line.next() else {
+        return Vec::new();
+    };
+    // The last good one at all, if none of the line is.
+    let good = good.or_else(|| old.iter().rev().find(|backup| !backup.is_damaged));
+    let (newest, good) = (Some(newest.id), good.map(|backup| backup.id));
     old.iter()
         .map(|backup| backup.id)
         .filter(|id| Some(*id) != newest && Some(*id) != good)
@@ -52,7 +90,6 @@ pub fn needed_from(kept: &[Held], segment_bytes: u32) -> Option<(u32, Lsn)> {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -70,6 +107,7 @@ mod tests {
             start: Lsn::from_bytes(finished.unsigned_abs() * 100),
             finished_at: second(finished),
             is_damaged,
+            is_on_line: true,
         }
     }
 
@@ -102,6 +140,31 @@ mod tests {
             99,
             &[0, 2],
         );
+    }
+
+    #[test]
+    fn what_was_written_past_a_cut_restores_no_moment_of_the_living_history() {
+        let mut backups = [held(1, 10, false), held(2, 20, false), held(3, 30, false)];
+        backups[2].is_on_line = false;
+        let gone = |backups: &[Held], since| expired(backups, second(since));
+        assert_eq!(gone(&backups, 35), [backups[0].id, backups[2].id]);
+        assert_eq!(gone(&backups, 25), [backups[0].id]);
+        backups[1].is_damaged = true;
+        assert_eq!(gone(&backups, 35), [backups[2].id], "the last good one");
+        backups[0].is_on_line = false;
+        backups[1].is_on_line = false;
+        assert_eq!(gone(&backups, 35), [], "nothing else is that old");
+    }
+
+    #[test]
+    fn a_mark_is_deleted_after_hours_and_taken_back_if_it_is_of_a_moment_to_come() {
+        let marked = second(1_000_000);
+        let after = |seconds| fate(Some(marked), marked + TimeDelta::seconds(seconds));
+        assert_eq!(after(-1), Fate::Kept);
+        assert_eq!(after(0), Fate::Waits);
+        assert_eq!(after(KEEP_MARKED.num_seconds() - 1), Fate::Waits);
+        assert_eq!(after(KEEP_MARKED.num_seconds()), Fate::Deleted);
+        assert_eq!(fate(None, marked), Fate::Deleted);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::frame::{self, Content, FrameError};
 use super::layout::{Prefix, Run};
 use super::manifest::Manifest;
-use super::store::Listed;
+use super::store::{Listed, ObjectStore, StoreError};
 use crate::ids::{BackupId, TimelineId};
 use crate::units::Lsn;
 
@@ -62,7 +62,43 @@ pub enum Incomplete {
     Piece(u32),
 }
 
+/// A sentinel that could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// The archive does not say now.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What is there is no sentinel.
+    #[error("the sentinel of backup {0} cannot be read")]
+    Malformed(BackupId, #[source] serde_json::Error),
+    /// What is there is about something else.
+    #[error("the sentinel of backup {0} is of another backup")]
+    Other(BackupId),
+}
+
 impl Sentinel {
+    /// Reads the sentinel of `backup`; null if there is none: then there is no backup, whatever a
+    /// row says. Whoever plans a restore asks this first: a control database that was put back to an
+    /// older copy has rows of backups that were deleted since.
+    ///
+    /// # Errors
+    /// [`Unread`] if it is not known whether there is one, or if it is not of this backup.
+    pub async fn find(
+        store: &dyn ObjectStore,
+        prefix: Prefix,
+        backup: BackupId,
+    ) -> Result<Option<Self>, Unread> {
+        let Some(json) = store.get(&prefix.backup_sentinel(backup), None).await? else {
+            return Ok(None);
+        };
+        let found: Self =
+            serde_json::from_slice(&json).map_err(|error| Unread::Malformed(backup, error))?;
+        let is_of = found.backup == backup
+            && found.timeline == prefix.timeline
+            && found.system_identifier == prefix.system_identifier;
+        is_of.then_some(Some(found)).ok_or(Unread::Other(backup))
+    }
+
     /// The sentinel of `backup`, whose `manifest` was read as an object and whose pieces are in
     /// `listed`, the complete list of its objects.
     ///
@@ -127,6 +163,7 @@ impl Sentinel {
 mod tests {
     use super::*;
     use crate::archive::manifest::{File, Part};
+    use crate::archive::store::MemoryStore;
 
     const PREFIX: Prefix = Prefix {
         timeline: TimelineId::from_uuid(uuid::Uuid::from_u128(1)),
@@ -214,5 +251,29 @@ mod tests {
         let key = (PREFIX, RUN, BACKUP);
         let error = Sentinel::of(key, &damaged, &listed(&[1, 2, 3])).unwrap_err();
         assert!(matches!(error, Incomplete::Frame(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_backup_without_a_sentinel_is_none_whatever_a_row_says() {
+        let store = MemoryStore::default();
+        let find = async |prefix| Sentinel::find(&store, prefix, BACKUP).await;
+        assert_eq!(find(PREFIX).await.unwrap(), None);
+        let sentinel = of(&manifest(), &[1, 2, 3]).unwrap();
+        let key = PREFIX.backup_sentinel(BACKUP);
+        store.put(&key, sentinel.to_json().into()).await.unwrap();
+        assert_eq!(find(PREFIX).await.unwrap(), Some(sentinel.clone()));
+        store.fail_next(1);
+        assert!(matches!(find(PREFIX).await, Err(Unread::Store(_))));
+
+        let other = Prefix {
+            system_identifier: 1,
+            ..PREFIX
+        };
+        let key = other.backup_sentinel(BACKUP);
+        store.put(&key, sentinel.to_json().into()).await.unwrap();
+        assert!(matches!(find(other).await, Err(Unread::Other(_))));
+        store.delete(std::slice::from_ref(&key)).await.unwrap();
+        store.put(&key, "nothing".into()).await.unwrap();
+        assert!(matches!(find(other).await, Err(Unread::Malformed(..))));
     }
 }

@@ -21,8 +21,9 @@ pub struct Span {
     pub kept_from: Lsn,
     /// Everything from there up to here is in the archive, but for the holes.
     pub watermark: Lsn,
-    /// Moment the watermark last moved.
-    pub watermark_at: DateTime<Utc>,
+    /// Moment before which everything that was committed is below the watermark, by the clock of the
+    /// leader; null where that is not known.
+    pub complete_until: Option<DateTime<Utc>>,
     /// WAL that is missing, in order.
     pub holes: Vec<Hole>,
 }
@@ -34,7 +35,8 @@ pub struct Hole {
     pub from: Lsn,
     /// First position after it that is there: the start of a segment.
     pub to: Lsn,
-    /// Moment everything before it was in the archive; null where that is not known.
+    /// Moment before which everything that was committed is before it, by the clock of the leader;
+    /// null where that is not known.
     pub reached_at: Option<DateTime<Utc>>,
 }
 
@@ -60,8 +62,8 @@ pub struct Window {
     pub from_at: DateTime<Utc>,
     /// Last position: what is committed up to here is there.
     pub to: Lsn,
-    /// Moment everything up to there was in the archive; null where that is not known. Nothing was
-    /// written since if the timeline is not behind.
+    /// Moment before which everything that was committed is in it, by the clock of the server; null
+    /// where that is not known. Nothing was written since if the timeline is not behind.
     pub to_at: Option<DateTime<Utc>>,
 }
 
@@ -104,7 +106,8 @@ pub fn windows(epochs: &[Span], bases: &[Base]) -> Vec<Window> {
             from: first.stop,
             from_at: first.stopped_at,
             to: stretch.to,
-            to_at: stretch.to_at,
+            // Known of what was there before the backup, it says nothing of this window.
+            to_at: stretch.to_at.filter(|at| *at >= first.stopped_at),
         })
     };
     stretches.iter().filter_map(window).collect()
@@ -141,7 +144,7 @@ fn stretches_of(span: &Span, end: Lsn) -> Vec<Stretch> {
         add(from, hole.from, hole.reached_at);
         from = from.max(hole.to);
     }
-    add(from, span.watermark, Some(span.watermark_at));
+    add(from, span.watermark, span.complete_until);
     stretches
 }
 

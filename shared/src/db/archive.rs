@@ -13,7 +13,9 @@ mod behind;
 mod captures;
 mod epochs;
 mod expiry;
+mod leftovers;
 mod lineage;
+mod marks;
 mod protection;
 mod push;
 mod restorable;
@@ -27,17 +29,18 @@ pub use backup_schedule::{
 };
 pub use backups::{
     BackupProgress, NewBackup, begin_backup, fail_backup, fail_captures, finish_backup,
-    is_gap_within, note_backup_progress,
+    is_gap_within, may_have_sentinel, note_backup_progress,
 };
 pub use behind::{Behind, Lagging, lagging, note_who_is_behind, settle_ended, whole_again};
 pub use captures::{Backup, CaptureError, Captured, NewCapture, backups_of, request_capture};
-pub use epochs::{Epoch, Retry, begin_epoch, current_epoch, seal_epoch};
+pub use epochs::{Complete, Epoch, Retry, begin_epoch, current_epoch, seal_epoch};
 pub use expiry::{
     ExpiryRow, KeptBackup, KeptWal, forget_backup, keep_wal_from, kept_backups, kept_wal,
-    load_expiry, mark_expiring, note_archive_deleted, note_trimmed, past_retention, past_their_end,
-    with_leftovers,
+    load_expiry, mark_expiring, note_archive_deleted, note_trimmed,
 };
+pub use leftovers::{past_retention, past_their_end, with_leftovers};
 pub use lineage::{Lineage, lineage};
+pub use marks::{begin_deletion, unmark};
 pub use protection::{Gap, Protection, protection_of};
 pub use push::{Leader, PushRow, load_push};
 pub use restorable::{Restorable, restorable, restorable_of};

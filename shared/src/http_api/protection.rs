@@ -79,8 +79,8 @@ pub struct RestoreWindow {
     /// Last position that can be restored.
     #[schema(value_type = String, example = "0/3000000")]
     pub to_lsn: Lsn,
-    /// Moment everything up to there was in the archive. Nothing was written since, unless WAL waits
-    /// or is lost. Null where it is not known.
+    /// Moment before which everything that was committed is there, by the clock of the server. Nothing
+    /// was written since, unless WAL waits or is lost. Null where it is not known.
     pub to_at: Option<DateTime<Utc>>,
 }
 

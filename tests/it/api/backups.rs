@@ -43,6 +43,7 @@ pub(super) async fn archive(world: &World, participant: ParticipantId) -> Timeli
         },
         retry: None,
         flush: Lsn::from_bytes((16 << 20) + 5000),
+        looked_at: Some(now()),
     };
     let recorded = advance(pool, &epoch, &progress, now()).await.unwrap();
     assert!(!recorded.is_overtaken());

@@ -3,13 +3,16 @@
 use chrono::TimeDelta;
 use http::Method;
 use shared::archive::store::ObjectStore as _;
+use shared::clock::Clock as _;
+use shared::db::archive::fail_backup;
+use shared::db::fleet::Recorded;
 use shared::domain::{BackupState, JobKind};
 use shared::ids::BackupId;
 use shared::process::Signal;
 use tests::object_server::{Fault, On};
 use tokio::time::Instant;
 
-use super::world::Backups;
+use super::world::{Backups, Stop};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_fails_now_and_then_costs_no_backup() -> anyhow::Result<()> {
@@ -163,5 +166,47 @@ async fn a_complete_backup_is_found_although_its_agent_forgot_it() -> anyhow::Re
     backups.until_backed_up().await?;
     assert_eq!(backups.newest().await?.id, complete);
     backups.assert_whole(&backups.newest().await?).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_was_stalled_until_its_backup_was_deleted_leaves_no_sentinel()
+-> anyhow::Result<()> {
+    let backups = Backups::start("standard").await?;
+    let prefix = backups.prefix().await?;
+    let store = backups.server.store();
+    // Right before the sentinel is written, and right after.
+    for after in 0..2 {
+        backups.ask().await?;
+        let lost = until_uploaded(&backups).await?;
+        for _ in 0..3 {
+            backups.turn(JobKind::BaseBackup).await;
+        }
+        let mut customer = backups.world.connect(backups.id).await?;
+        backups.push_all(&mut customer).await?;
+        let stop = Stop::after(after);
+        let (worker, timeline) = (&backups.worker, backups.timeline);
+        let mut turn = worker.turn(JobKind::BaseBackup, timeline, Some(&stop));
+        tokio::select! {
+            outcome = &mut turn => panic!("{outcome:?} before the sentinel"),
+            () = stop.reached() => {}
+        }
+        let sentinel = prefix.backup_sentinel(lost);
+        let is_there = store.get(&sentinel, None).await?.is_some();
+        assert_eq!(is_there, after == 1, "it stopped elsewhere");
+        let now = worker.clock.now();
+        let failed = fail_backup(backups.pool(), lost, "a fault", now).await?;
+        assert_eq!(failed, Recorded::Yes);
+        worker.clock.advance(TimeDelta::hours(1));
+        backups.expire().await?;
+        assert!(!backups.states().await?.contains_key(&lost));
+
+        stop.go_on();
+        turn.await;
+        let left = backups.objects(&prefix.backup(lost)).await?;
+        assert!(left.is_empty(), "{left:?}");
+        backups.until_backed_up().await?;
+        backups.assert_whole(&backups.newest().await?).await?;
+    }
     Ok(())
 }

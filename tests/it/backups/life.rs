@@ -3,18 +3,21 @@
 use chrono::TimeDelta;
 use shared::archive::chain::segment_start;
 use shared::archive::layout::start_in_name;
+use shared::archive::retention::KEEP_MARKED;
 use shared::archive::window::windows;
 use shared::clock::Clock as _;
 use shared::db::archive::{CaptureError, NewCapture, kept_wal, request_capture, restorable_of};
 use shared::db::idempotency::Key;
 use shared::db::operations;
-use shared::domain::{BackupReason, JobKind, OperationState, ResourceState, TokenScope};
+use shared::domain::{
+    BackupReason, BackupState, JobKind, OperationState, ResourceState, TokenScope,
+};
 use shared::ids::{OperationId, RequestId};
 use shared::queue::Outcome;
 use tests::world::write;
 use workers::sweeps;
 
-use super::world::Backups;
+use super::world::{Backups, Stop};
 
 /// A day, as plans count.
 const DAY: TimeDelta = TimeDelta::days(1);
@@ -145,6 +148,11 @@ async fn what_the_plan_does_not_keep_goes_and_what_it_keeps_is_whole() -> anyhow
     backups.worker.clock.advance(DAY * 8);
     backups.expire().await?;
     let states = backups.states().await?;
+    assert_eq!(states.get(&first.id), Some(&BackupState::Expiring));
+    backups.assert_whole(&first).await?;
+    backups.worker.clock.advance(KEEP_MARKED);
+    backups.expire().await?;
+    let states = backups.states().await?;
     assert!(!states.contains_key(&first.id) && states.contains_key(&second.id));
     let prefix = backups.prefix().await?;
     assert!(backups.objects(&prefix.backup(first.id)).await?.is_empty());
@@ -189,8 +197,68 @@ async fn what_the_plan_does_not_keep_goes_and_what_it_keeps_is_whole() -> anyhow
     );
     backups.worker.clock.advance(DAY * 15);
     backups.expire().await?;
+    backups.worker.clock.advance(KEEP_MARKED);
+    backups.expire().await?;
     let left = backups.objects("timelines/").await?;
     assert!(left.is_empty(), "{left:?}");
     assert!(backups.states().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_clock_marked_that_had_jumped_is_kept_once_it_is_put_right() -> anyhow::Result<()> {
+    let backups = Backups::start("standard").await?;
+    let mut customer = backups.world.connect(backups.id).await?;
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        made.push(backups.back_up().await?);
+        write(&mut customer, 20).await?;
+        backups.push_all(&mut customer).await?;
+    }
+    let jump = DAY * 30;
+    backups.worker.clock.advance(jump);
+    backups.expire().await?;
+    let states = backups.states().await?;
+    assert_eq!(states.get(&made[0].id), Some(&BackupState::Expiring));
+    let (pool, timeline) = (backups.pool(), backups.timeline);
+    let stored = restorable_of(pool, backups.id).await?;
+    assert_eq!(
+        stored.bases.len(),
+        1,
+        "nothing is restored from it meanwhile"
+    );
+    backups.worker.clock.advance(KEEP_MARKED / 2);
+    backups.expire().await?;
+
+    backups.worker.clock.advance(-jump);
+    backups.expire().await?;
+    let states = backups.states().await?;
+    assert_eq!(states.get(&made[0].id), Some(&BackupState::Finished));
+    for backup in &made {
+        backups.assert_whole(backup).await?;
+    }
+    let wal = kept_wal(pool, timeline).await?;
+    assert!(Some(wal[0].kept_from) <= made[0].start_lsn, "{wal:?}");
+    let stored = restorable_of(pool, backups.id).await?;
+    assert_eq!(stored.bases.len(), 2);
+
+    // Too late: once its deletion has begun, there is no way back.
+    backups.worker.clock.advance(jump);
+    backups.expire().await?;
+    backups.worker.clock.advance(KEEP_MARKED);
+    let stop = Stop::after(0);
+    sweeps::retention(backups.worker.context.clone())
+        .await
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
+    let mut turn = backups.worker.turn(JobKind::Expire, timeline, Some(&stop));
+    tokio::select! {
+        outcome = &mut turn => panic!("{outcome:?} before anything is deleted"),
+        () = stop.reached() => {}
+    }
+    drop(turn);
+    backups.worker.clock.advance(-jump);
+    backups.expire().await?;
+    assert!(!backups.states().await?.contains_key(&made[0].id));
+    backups.assert_whole(&made[1]).await?;
     Ok(())
 }

@@ -12,6 +12,7 @@ use shared::archive::epoch::{EpochRecord, Parent};
 use shared::archive::frame::{self, Content, Label};
 use shared::archive::layout::start_in_name;
 use shared::archive::manifest::{File, Manifest, Part};
+use shared::archive::retention::KEEP_MARKED;
 use shared::archive::sentinel::Sentinel;
 use shared::archive::store::{Listed, MemoryStore, ObjectStore as _};
 use shared::archive::window::windows;
@@ -167,6 +168,7 @@ impl Story {
             to,
             retry: None,
             flush: at,
+            looked_at: Some(self.now()),
         };
         let moved = advance(self.pool(), &epoch, &progress, self.now()).await?;
         ensure!(moved == Recorded::Yes, "nobody else moves it");
@@ -387,6 +389,12 @@ impl Story {
         Ok(())
     }
 
+    /// Whether a backup waits to be deleted.
+    async fn has_marked(&self) -> anyhow::Result<bool> {
+        let query = "select exists (select from backups where state = 'expiring')";
+        Ok(sqlx::query_scalar(query).fetch_one(self.pool()).await?)
+    }
+
     /// Nothing is left that nobody needs.
     async fn check_nothing_is_left(&self) -> anyhow::Result<()> {
         let rows: Vec<(BackupId, BackupState)> = sqlx::query_as("select id, state from backups")
@@ -433,6 +441,11 @@ async fn tell(seed: u64) -> anyhow::Result<()> {
     // What failed a moment ago may be cleaned up later.
     story.worker.clock.advance(TimeDelta::hours(1));
     story.expire(true).await?;
+    // What is marked goes later, and more may be marked by then.
+    while story.has_marked().await? {
+        story.worker.clock.advance(KEEP_MARKED);
+        story.expire(true).await?;
+    }
     story.check_nothing_is_left().await
 }
 

@@ -108,6 +108,7 @@ impl Fixture {
             },
             retry: epoch.retry,
             flush: at(flush),
+            looked_at: None,
         };
         advance(self.pool(), epoch, &progress, later(seconds))
             .await
@@ -215,6 +216,7 @@ async fn a_push_that_found_nothing_new_is_not_news() {
         },
         retry: epoch.retry,
         flush: at(flush),
+        looked_at: None,
     };
     let idle = fixture.epoch().await;
     assert!(!progress(&idle, 0, 0).is_news_for(&idle));
@@ -239,6 +241,7 @@ async fn the_last_object_is_recorded_with_the_watermark_and_forgotten_behind_a_g
             },
             retry: epoch.retry,
             flush: at(watermark),
+            looked_at: None,
         };
         let done = advance(fixture.pool(), &epoch, &progress, later(1)).await;
         assert_eq!(done.unwrap(), Recorded::Yes);
@@ -269,6 +272,7 @@ async fn a_segment_that_failed_is_remembered_until_one_is_put_together() {
             to: epoch.position(),
             retry,
             flush: epoch.flush,
+            looked_at: None,
         };
         assert_eq!(progress.is_news_for(&epoch), retry != epoch.retry);
         let done = advance(fixture.pool(), &epoch, &progress, later(1)).await;

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use shared::agent_api::restore::RestoreSource;
+use shared::archive::epoch::{EpochRecord, Parent};
 use shared::archive::layout::Run;
 use shared::archive::plan::{Leg, Target};
 use shared::archive::sentinel::Sentinel;
@@ -9,8 +10,9 @@ use shared::archive::window::windows;
 use shared::db::Limit;
 use shared::db::archive::{
     self, BackupProgress, CaptureError, NewBackup, NewCapture, NewRestore, backup_candidates,
-    backups_of, begin_backup, due_backups, fail_backup, finish_backup, hold_restore, load_backup,
-    mark_expiring, note_backup_progress, record_gap, release_restores, request_capture, restorable,
+    backups_of, begin_backup, begin_epoch, due_backups, fail_backup, finish_backup, hold_restore,
+    kept_backups, load_backup, mark_expiring, note_backup_progress, record_gap, release_restores,
+    request_capture, restorable,
 };
 use shared::db::fleet::Recorded;
 use shared::db::jobs::{self, JobKey};
@@ -163,7 +165,7 @@ async fn a_gap_behind_the_last_backup_makes_one_due_and_two_windows_after_it() {
     assert_eq!(found, [(at(300), at(5_000)), after]);
     assert_eq!(
         stored.epochs[0].holes[0].reached_at,
-        Some(epoch.watermark_at)
+        epoch.complete.map(|complete| complete.until)
     );
 }
 
@@ -303,7 +305,8 @@ async fn a_backup_that_is_needed_cannot_be_marked() {
     let first = fixture.back_up(100, 10).await;
     let second = fixture.back_up(200, 20).await;
     let mark = async |backup, keep_since: Option<DateTime<Utc>>| {
-        let marked = mark_expiring(fixture.pool(), (fixture.timeline, backup), keep_since).await;
+        let of = (fixture.timeline, backup);
+        let marked = mark_expiring(fixture.pool(), of, keep_since, later(99)).await;
         marked.unwrap() == Recorded::Yes
     };
     assert!(
@@ -357,7 +360,7 @@ async fn what_a_restore_needs_is_kept_until_it_is_let_go_of() {
     };
     let mark = async || {
         let of = (fixture.timeline, first);
-        mark_expiring(fixture.pool(), of, Some(later(20)))
+        mark_expiring(fixture.pool(), of, Some(later(20)), later(30))
             .await
             .unwrap()
     };
@@ -376,4 +379,47 @@ async fn what_a_restore_needs_is_kept_until_it_is_let_go_of() {
     let mut transaction = fixture.pool().begin().await.unwrap();
     let held = hold_restore(&mut transaction, &again).await.unwrap();
     assert_eq!(held, Recorded::Overtaken, "it is marked");
+}
+
+/// A backup past a cut restores no moment of the living history: it takes nobody's place.
+#[tokio::test]
+async fn a_backup_past_a_cut_makes_no_other_one_superfluous() {
+    let fixture = Fixture::archived(5_000).await;
+    let kept = fixture.back_up(100, 10).await;
+    let past = fixture.back_up(3_000, 20).await;
+    let on_line = async || {
+        let rows = kept_backups(fixture.pool(), fixture.timeline)
+            .await
+            .unwrap();
+        let held = rows.iter().filter_map(|row| row.held);
+        held.map(|held| (held.id, held.is_on_line))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(on_line().await, [(kept, true), (past, true)]);
+    let promote = async |number: u32, cut: u64| {
+        let record = EpochRecord {
+            number,
+            tli: number,
+            parent: Some(Parent {
+                timeline: fixture.timeline,
+                epoch: number - 1,
+                cut: at(cut),
+            }),
+            ..fixture.epoch().await.record
+        };
+        let begun = begin_epoch(fixture.pool(), &record, RequestId::new(), later(25)).await;
+        assert!(begun.unwrap(), "it is new");
+    };
+    let mark = async |backup| {
+        let of = (fixture.timeline, backup);
+        let marked = mark_expiring(fixture.pool(), of, Some(later(30)), later(30)).await;
+        marked.unwrap() == Recorded::Yes
+    };
+    promote(2, 1_000).await;
+    assert_eq!(on_line().await, [(kept, true), (past, false)]);
+    assert!(!mark(kept).await, "nothing else restores what is kept");
+    assert!(mark(past).await);
+    // A later one may leave the history even before.
+    promote(3, 150).await;
+    assert_eq!(on_line().await, [(kept, false), (past, false)]);
 }

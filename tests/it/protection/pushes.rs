@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use shared::archive::chain::Compaction;
 use shared::clock::{Clock as _, SystemClock};
 use shared::db::archive::{Epoch, protection_of};
 use shared::http_api::{Protection, ProtectionState};
+use shared::units::Lsn;
 use tests::world::{PATIENCE, write};
 use tokio::time::{Instant, sleep};
 
 use super::backups::until_first_backup;
-use super::world::{Protected, slot_restart};
+use super::world::{Protected, flushed, slot_restart};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_customer_writes_is_in_the_archive_and_an_idle_database_makes_nothing()
@@ -92,4 +94,31 @@ async fn segments_in_parts_are_put_together_and_the_slot_moves_on() -> anyhow::R
         );
         sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moment_that_is_called_complete_has_all_that_was_committed_before_it()
+-> anyhow::Result<()> {
+    let protected = Protected::start().await?;
+    let mut customer = protected.world.connect(protected.id).await?;
+    let mut committed: Vec<(DateTime<Utc>, Lsn)> = Vec::new();
+    for _ in 0..30 {
+        write(&mut customer, 1).await?;
+        let lsn = flushed(&mut customer).await?;
+        let moment = sqlx::query_scalar("select clock_timestamp()");
+        committed.push((moment.fetch_one(&mut customer).await?, lsn));
+        let epoch = protected.until_epoch("there", |_| true).await?;
+        let until = epoch.complete.map(|complete| complete.until);
+        for (moment, lsn) in &committed {
+            let is_there = epoch.watermark >= *lsn;
+            assert!(
+                is_there || until < Some(*moment),
+                "{moment} {lsn} {epoch:#?}"
+            );
+        }
+    }
+    let last = committed.last().map(|(moment, _)| *moment);
+    let is_known = |epoch: &Epoch| epoch.complete.map(|complete| complete.until) >= last;
+    protected.until_epoch("complete", is_known).await?;
+    Ok(())
 }

@@ -85,7 +85,12 @@ async fn archived(
     fork: &ForkRow,
 ) -> Result<Option<(Lsn, DateTime<Utc>)>, DbError> {
     let lineage = lineage(&context.pool, fork.timeline).await?;
-    Ok(lineage.map(|lineage| (lineage.watermark, lineage.watermark_at)))
+    Ok(lineage.map(|lineage| {
+        // What is not known to be complete is not promised.
+        let backups = lineage.backups.iter().map(|backup| backup.stopped_at);
+        let until = lineage.complete_until.or_else(|| backups.max());
+        (lineage.watermark, until.unwrap_or(DateTime::UNIX_EPOCH))
+    }))
 }
 
 async fn wake_push(context: &Context, fork: &ForkRow) {

@@ -3,8 +3,9 @@
 //! One small thing at a time, each marked before and confirmed after, so that nothing is ever
 //! counted on that may be gone:
 //!
-//! 1. A backup that no moment needs any more, or that was given up, is marked; then its sentinel is
-//!    deleted, so that nobody takes it for a backup; then the rest; then its row.
+//! 1. A backup that no moment needs any more, or that was given up, is marked. Hours later, so that
+//!    there is a way back from a clock that had jumped, its sentinel is deleted, so that nobody takes
+//!    it for a backup; then the rest; then its row. What was given up is deleted at once.
 //! 2. WAL before the oldest backup that is left is let go of; then it is deleted, the oldest first.
 //! 3. Of a timeline that was destroyed long enough ago, everything goes.
 //!
@@ -19,10 +20,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics::counter;
-use shared::archive::retention::expired;
+use shared::archive::retention::{Fate, Held, expired, fate};
 use shared::archive::store::{Listed, StoreError};
 use shared::db::archive::{
     ExpiryRow, KeptBackup, kept_backups, kept_wal, load_expiry, mark_expiring, release_restores,
+    unmark,
 };
 use shared::db::fleet::Recorded;
 use shared::db::jobs::{self, JobKey};
@@ -102,9 +104,13 @@ impl Expiring<'_> {
         }
         let now = self.context.now();
         let backups = kept_backups(pool, self.row.timeline).await?;
-        let mut marked = backups.iter();
-        if let Some(backup) = marked.find(|backup| backup.state == BackupState::Expiring) {
-            return self.delete_backup(backup).await;
+        let is_marked = |backup: &&KeptBackup| backup.state == BackupState::Expiring;
+        for backup in backups.iter().filter(is_marked) {
+            match fate(backup.marked_at, now) {
+                Fate::Deleted => return self.delete_backup(backup).await,
+                Fate::Kept => return self.unmark(backup).await,
+                Fate::Waits => {}
+            }
         }
         let mut failed = backups.iter();
         if let Some(backup) = failed.find(|backup| backup.may_be_cleaned_up(now)) {
@@ -121,7 +127,11 @@ impl Expiring<'_> {
                 self.delete_everything(&backups).await
             };
         }
-        let held: Vec<_> = backups.iter().filter_map(|backup| backup.held).collect();
+        let held: Vec<Held> = backups
+            .iter()
+            .filter(|backup| backup.state == BackupState::Finished)
+            .filter_map(|backup| backup.held)
+            .collect();
         let keep_since = now - TimeDelta::seconds(self.row.retention_s.into());
         let oldest = expired(&held, keep_since).into_iter().next();
         let oldest = oldest.and_then(|id| backups.iter().find(|backup| backup.id == id));
@@ -129,7 +139,9 @@ impl Expiring<'_> {
             return self.mark(backup, Some(keep_since)).await;
         }
         let wal = kept_wal(pool, self.row.timeline).await?;
-        self.trim(&wal, &held).await
+        // Of those too that are marked: there is a way back.
+        let needed: Vec<Held> = backups.iter().filter_map(|backup| backup.held).collect();
+        self.trim(&wal, &needed).await
     }
 
     /// Marks a backup: from now on nothing is restored from it.
@@ -141,17 +153,29 @@ impl Expiring<'_> {
         if !self.turn.still_mine() {
             return Ok(Came::Overtaken);
         }
-        let marked = mark_expiring(
-            &self.context.pool,
-            (self.row.timeline, backup.id),
-            keep_since,
-        )
-        .await?;
+        let (pool, now) = (&self.context.pool, self.context.now());
+        let of = (self.row.timeline, backup.id);
+        let marked = mark_expiring(pool, of, keep_since, now).await?;
         tracing::info!(
             timeline.id = %self.row.timeline, backup.id = %backup.id, was = %backup.state,
-            request_id = %self.row.request_id, "a backup is deleted",
+            request_id = %self.row.request_id, "a backup is marked to be deleted",
         );
         Ok(self.after(marked).await)
+    }
+
+    /// Takes a mark back that was made by a clock that had jumped.
+    async fn unmark(&self, backup: &KeptBackup) -> Result<Came, TurnError> {
+        if !self.turn.still_mine() {
+            return Ok(Came::Overtaken);
+        }
+        let (pool, now) = (&self.context.pool, self.context.now());
+        let kept = unmark(pool, backup.id, now).await?;
+        tracing::warn!(
+            timeline.id = %self.row.timeline, backup.id = %backup.id,
+            marked.at = ?backup.marked_at, request_id = %self.row.request_id,
+            "a backup is kept that was marked to be deleted at a moment to come",
+        );
+        Ok(self.after(kept).await)
     }
 
     /// What follows a record.

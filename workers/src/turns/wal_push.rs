@@ -2,7 +2,8 @@
 //!
 //! One slice of work: the worker signs places from the watermark on, the agent fills what is
 //! flushed, the new watermark is recorded by compare-and-set. Whatever dies between upload and
-//! record is found there by the next turn and adopted. What is left over is the next slice, so that
+//! record is found there by the next turn and adopted; what the leader has removed since is found by
+//! walking along the chain. What is left over is the next slice, so that
 //! a busy database never holds a worker for long.
 
 mod begin;
@@ -12,6 +13,7 @@ mod push;
 mod seam;
 mod settle;
 mod told;
+mod walk;
 
 pub(super) use push::is_passing;
 

@@ -34,6 +34,11 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// A walk of `epoch` that goes on at `at`, a joint of its chain.
+    pub fn going_on(epoch: &'a EpochRecord, at: Lsn) -> Self {
+        Self { epoch, at }
+    }
+
     /// Everything up to here is stored, without a hole: what is read next begins here.
     pub fn at(&self) -> Lsn {
         self.at

@@ -24,7 +24,7 @@ fn span(number: u32, parent: Option<(u32, u64)>, kept_from: u64, watermark: u64)
         }),
         kept_from: at(kept_from),
         watermark: at(watermark),
-        watermark_at: second(watermark),
+        complete_until: Some(second(watermark)),
         holes: Vec::new(),
     }
 }
@@ -119,6 +119,11 @@ fn the_moment_of_an_end_is_that_of_its_stretch() {
     let found = windows(&epochs, &[base(1, 20, 30), base(1, 100, 110)]);
     let ends: Vec<_> = found.iter().map(|window| window.to_at).collect();
     assert_eq!(ends, [Some(second(50)), Some(second(200))]);
+    // A push that has not drained since the backup ended knows nothing of its moments.
+    let mut behind = epochs;
+    behind[0].complete_until = Some(second(109));
+    let found = windows(&behind, &[base(1, 100, 110)]);
+    assert_eq!((found[0].to, found[0].to_at), (at(200), None));
 }
 
 /// A chain of epochs as promotions make them, with holes.
@@ -157,13 +162,18 @@ fn epochs() -> impl Strategy<Value = Vec<Span>> {
     })
 }
 
+/// Where the history left an epoch, or one that it went on to.
+fn left_at(epochs: &[Span], number: u32) -> u64 {
+    let later = epochs.iter().filter(|span| span.number > number);
+    let cuts = later.filter_map(|span| span.parent.map(|parent| parent.cut.bytes()));
+    cuts.min().unwrap_or(u64::MAX)
+}
+
 /// Whether the archive has one byte of the history at `byte`, in any epoch that is a part of it.
 fn is_there(epochs: &[Span], byte: u64) -> bool {
     epochs.iter().any(|span| {
-        let next = epochs.iter().find(|next| next.number == span.number + 1);
-        let end = next.map_or(u64::MAX, |next| next.parent.unwrap().cut.bytes());
         byte >= span.kept_from.bytes()
-            && byte < span.watermark.bytes().min(end)
+            && byte < span.watermark.bytes().min(left_at(epochs, span.number))
             && !span
                 .holes
                 .iter()
@@ -173,8 +183,7 @@ fn is_there(epochs: &[Span], byte: u64) -> bool {
 
 fn can_be_restored(epochs: &[Span], bases: &[Base], target: u64) -> bool {
     bases.iter().any(|base| {
-        let next = epochs.iter().find(|next| next.number == base.epoch + 1);
-        let is_cut_off = next.is_some_and(|next| base.stop > next.parent.unwrap().cut);
+        let is_cut_off = base.stop.bytes() > left_at(epochs, base.epoch);
         let exists = epochs.iter().any(|span| span.number == base.epoch);
         exists
             && !is_cut_off

@@ -27,12 +27,20 @@ pub struct Progress {
     pub retry: Option<Retry>,
     /// How far the leader had flushed when the push began.
     pub flush: Lsn,
+    /// Moment right before that was looked at, by the clock of the leader; null if it was not told.
+    pub looked_at: Option<DateTime<Utc>>,
 }
 
 impl Progress {
     /// Whether everything is in the archive that was flushed when the push began.
     pub fn is_drained(&self) -> bool {
         self.to.watermark >= self.flush
+    }
+
+    /// Moment before which everything that was committed is in the archive; null if the push does not
+    /// tell.
+    pub fn complete_until(&self) -> Option<DateTime<Utc>> {
+        self.looked_at.filter(|_| self.is_drained())
     }
 
     /// Whether anything is different from what is stored: an idle database makes no write.
@@ -42,7 +50,13 @@ impl Progress {
             .behind
             .is_some_and(|behind| behind.lsn > self.to.watermark);
         let drained = self.is_drained();
-        moved || (drained && epoch.behind.is_some()) || (!drained && !known)
+        let is_complete = epoch
+            .complete
+            .is_some_and(|complete| complete.lsn >= self.to.watermark);
+        moved
+            || (drained && epoch.behind.is_some())
+            || (!drained && !known)
+            || (self.complete_until().is_some() && !is_complete)
     }
 }
 
@@ -73,7 +87,10 @@ pub async fn advance(
         set
             watermark_lsn = $5,
             watermark_at = case when $5 > watermark_lsn then $8 else watermark_at end,
+            complete_until = coalesce($12, complete_until),
+            complete_lsn = case when $12::timestamptz is null then complete_lsn else $5 end,
             tail_lsn = $9,
+            tail_end_lsn = case when $9::bigint is null then null else $5 end,
             compacted_lsn = $6,
             compaction_failures = $10,
             compaction_retry_at = $11,
@@ -110,6 +127,7 @@ pub async fn advance(
             i32::try_from(retry.failures).unwrap_or(i32::MAX)
         }),
         progress.retry.map(|retry| retry.at),
+        progress.complete_until(),
     )
     .execute(ex)
     .await
@@ -132,7 +150,10 @@ pub async fn record_gap(
             set
                 watermark_lsn = $4,
                 watermark_at = $5,
+                complete_until = null,
+                complete_lsn = null,
                 tail_lsn = null,
+                tail_end_lsn = null,
                 compacted_lsn = $4,
                 compaction_failures = 0,
                 compaction_retry_at = null,
@@ -155,7 +176,7 @@ pub async fn record_gap(
         stored(epoch.watermark),
         stored(to),
         now,
-        epoch.watermark_at,
+        epoch.complete.map(|complete| complete.until),
     )
     .execute(ex)
     .await

@@ -168,6 +168,24 @@ pub async fn finish_backup(
     Ok(Recorded::of(u64::from(finished)))
 }
 
+/// Whether a backup runs or was finished once, so that it may have a sentinel: not one that was given
+/// up, or forgotten.
+pub async fn may_have_sentinel(ex: impl PgExecutor<'_>, backup: BackupId) -> Result<bool, DbError> {
+    sqlx::query_scalar!(
+        r#"
+        select exists (
+            select
+            from backups
+            where id = $1 and (state in ('running', 'finished') or start_lsn is not null)
+        ) as "may_have!"
+        "#,
+        backup.as_uuid(),
+    )
+    .fetch_one(ex)
+    .await
+    .map_err(DbError::during("look whether a backup may have a sentinel"))
+}
+
 /// Whether WAL of an epoch between two positions is lost to the archive.
 pub async fn is_gap_within(
     ex: impl PgExecutor<'_>,

@@ -18,6 +18,8 @@ pub struct Epoch {
     pub watermark: Lsn,
     /// Moment the watermark last moved.
     pub watermark_at: DateTime<Utc>,
+    /// Up to when everything that was committed is in the archive; null while that is not known.
+    pub complete: Option<Complete>,
     /// Where the object begins that ends at the watermark; null if nothing is before the watermark,
     /// as at the start and behind a gap.
     pub tail: Option<Lsn>,
@@ -31,6 +33,16 @@ pub struct Epoch {
     pub behind: Option<Behind>,
     /// Moment nothing more of it was accepted; null while it is written.
     pub sealed_at: Option<DateTime<Utc>>,
+}
+
+/// Everything that was committed up to a moment is in the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Complete {
+    /// What was committed before this moment, by the clock of the leader, is there.
+    pub until: DateTime<Utc>,
+    /// The watermark when that was noted: where it still is, nothing was written since that a push
+    /// has seen.
+    pub lsn: Lsn,
 }
 
 impl Epoch {
@@ -64,7 +76,10 @@ pub(super) struct Row {
     pub(super) cut_lsn: Option<i64>,
     pub(super) watermark_lsn: i64,
     pub(super) watermark_at: DateTime<Utc>,
+    pub(super) complete_until: Option<DateTime<Utc>>,
+    pub(super) complete_lsn: Option<i64>,
     pub(super) tail_lsn: Option<i64>,
+    pub(super) tail_end_lsn: Option<i64>,
     pub(super) compacted_lsn: i64,
     pub(super) compaction_failures: i32,
     pub(super) compaction_retry_at: Option<DateTime<Utc>>,
@@ -107,7 +122,8 @@ impl TryFrom<Row> for Epoch {
             },
             watermark: lsn(row.watermark_lsn),
             watermark_at: row.watermark_at,
-            tail: row.tail_lsn.map(lsn),
+            complete: complete(row.complete_until, row.complete_lsn),
+            tail: tail(row.tail_lsn, row.tail_end_lsn, row.watermark_lsn),
             compacted: lsn(row.compacted_lsn),
             retry: row.compaction_retry_at.map(|at| Retry {
                 failures: row.compaction_failures.unsigned_abs(),
@@ -126,6 +142,20 @@ impl TryFrom<Row> for Epoch {
     }
 }
 
+fn complete(until: Option<DateTime<Utc>>, at: Option<i64>) -> Option<Complete> {
+    let both = until.zip(at);
+    both.map(|(until, at)| Complete {
+        until,
+        lsn: lsn(at),
+    })
+}
+
+/// A tail that was recorded with another watermark is that of some earlier object: who moved the
+/// watermark since did not know of tails.
+fn tail(start: Option<i64>, end: Option<i64>, watermark: i64) -> Option<Lsn> {
+    start.filter(|_| end == Some(watermark)).map(lsn)
+}
+
 /// The newest epoch of a timeline; null before the first.
 pub async fn current_epoch(
     ex: impl PgExecutor<'_>,
@@ -141,7 +171,8 @@ pub async fn current_epoch(
             generation, tli, system_identifier, segment_bytes, start_lsn,
             parent_timeline_id as "parent_timeline: TimelineId",
             parent_number, cut_lsn,
-            watermark_lsn, watermark_at, tail_lsn, compacted_lsn,
+            watermark_lsn, watermark_at, complete_until, complete_lsn, tail_lsn, tail_end_lsn,
+            compacted_lsn,
             compaction_failures, compaction_retry_at, flush_lsn, behind_lsn, behind_since,
             sealed_at, created_at
         from epochs

@@ -35,112 +35,9 @@ pub struct ExpiryRow {
 }
 
 /// Moment before which backups must have failed for their objects to be deleted.
-fn failed_before(now: DateTime<Utc>) -> DateTime<Utc> {
+pub(super) fn failed_before(now: DateTime<Utc>) -> DateTime<Utc> {
     let seconds = i64::try_from(SIGNED_FOR.as_secs()).unwrap_or(i64::MAX);
     now - chrono::TimeDelta::seconds(seconds.saturating_add(SLACK_S))
-}
-
-/// Timelines of which something was marked, let go of or given up, and is not deleted yet; at most
-/// 1,000.
-pub async fn with_leftovers(
-    ex: impl PgExecutor<'_>,
-    now: DateTime<Utc>,
-) -> Result<Vec<TimelineId>, DbError> {
-    sqlx::query_scalar!(
-        r#"
-        select timelines.id as "timeline: TimelineId"
-        from timelines
-        where
-            timelines.archive_deleted_at is null
-            and (
-                exists (
-                    select
-                    from backups
-                    where
-                        backups.timeline_id = timelines.id
-                        and (
-                            backups.state = 'expiring'
-                            or (backups.state = 'failed' and backups.finished_at < $1)
-                        )
-                )
-                or exists (
-                    select
-                    from epochs
-                    where
-                        epochs.timeline_id = timelines.id
-                        and epochs.kept_from_lsn > coalesce(epochs.trimmed_lsn, epochs.start_lsn)
-                )
-            )
-        order by timelines.id
-        limit 1000
-        "#,
-        failed_before(now),
-    )
-    .fetch_all(ex)
-    .await
-    .map_err(DbError::during("list what is to be deleted"))
-}
-
-/// Timelines with a leader that have more backups than their plan keeps, at most 1,000.
-pub async fn past_retention(
-    ex: impl PgExecutor<'_>,
-    now: DateTime<Utc>,
-) -> Result<Vec<TimelineId>, DbError> {
-    sqlx::query_scalar!(
-        r#"
-        select participants.timeline_id as "timeline: TimelineId"
-        from participants
-        join servers on servers.id = participants.server_id
-        join plans on plans.name = servers.plan
-        where
-            participants.role = 'leader'
-            and participants.state <> 'removed'
-            and (
-                select count(*)
-                from backups
-                where
-                    backups.timeline_id = participants.timeline_id
-                    and backups.state = 'finished'
-                    and backups.finished_at
-                        <= $1::timestamptz - plans.retention_s * interval '1 second'
-            ) > 1
-        order by participants.timeline_id
-        limit 1000
-        "#,
-        now,
-    )
-    .fetch_all(ex)
-    .await
-    .map_err(DbError::during("list who has more than is kept"))
-}
-
-/// Timelines that ended so long ago that their archive is not kept, at most 1,000.
-pub async fn past_their_end(
-    ex: impl PgExecutor<'_>,
-    now: DateTime<Utc>,
-) -> Result<Vec<TimelineId>, DbError> {
-    sqlx::query_scalar!(
-        r#"
-        select timelines.id as "timeline: TimelineId"
-        from timelines
-        join participants on participants.timeline_id = timelines.id
-        join servers on servers.id = participants.server_id
-        join plans on plans.name = servers.plan
-        left join resources on resources.participant_id = participants.id
-        where timelines.archive_deleted_at is null
-        group by timelines.id
-        having
-            bool_and(participants.state = 'removed' and resources.id is null)
-            and max(participants.state_since)
-                <= $1::timestamptz - max(plans.keep_destroyed_s) * interval '1 second'
-        order by timelines.id
-        limit 1000
-        "#,
-        now,
-    )
-    .fetch_all(ex)
-    .await
-    .map_err(DbError::during("list whose archive is not kept"))
 }
 
 /// What decides what is kept of `timeline`; null if nobody asks, or nothing is left of it.
@@ -199,7 +96,10 @@ pub struct KeptBackup {
     pub prefix: Prefix,
     /// Moment it was finished or failed.
     pub finished_at: DateTime<Utc>,
-    /// What decides whether it is kept; null unless it is finished.
+    /// Moment it was marked to be deleted, while nothing of it is deleted; null otherwise, and if
+    /// nothing could ever be restored from it.
+    pub marked_at: Option<DateTime<Utc>>,
+    /// What decides whether it is kept; null unless it is finished, or was when it was marked.
     pub held: Option<Held>,
 }
 
@@ -224,6 +124,9 @@ pub async fn kept_backups(
             backups.start_lsn,
             backups.damaged_pages,
             backups.finished_at as "finished_at!",
+            backups.expiring_at,
+            backups.deletion_began_at,
+            backups.id in (select backups_on_line($1)) as "is_on_line!",
             epochs.system_identifier
         from backups
         join epochs
@@ -238,19 +141,24 @@ pub async fn kept_backups(
     .map_err(DbError::during("list the backups of a timeline"))?;
     rows.into_iter()
         .map(|row| {
-            let is_finished = row.state == BackupState::Finished;
-            let start = row.start_lsn.filter(|_| is_finished);
+            let marked_at = row
+                .expiring_at
+                .filter(|_| row.deletion_began_at.is_none() && row.start_lsn.is_some());
+            let is_whole = row.state == BackupState::Finished || marked_at.is_some();
+            let start = row.start_lsn.filter(|_| is_whole);
             Ok(KeptBackup {
                 id: row.id,
                 state: row.state,
                 prefix: prefix(timeline, &row.system_identifier)?,
                 finished_at: row.finished_at,
+                marked_at,
                 held: start.map(|start| Held {
                     id: row.id,
                     epoch: row.epoch_number.unsigned_abs(),
                     start: lsn(start),
                     finished_at: row.finished_at,
                     is_damaged: row.damaged_pages.is_some_and(|pages| pages > 0),
+                    is_on_line: row.is_on_line,
                 }),
             })
         })
@@ -358,18 +266,19 @@ impl Unpinned {
 
 /// Marks a backup whose objects shall be deleted: from now on nothing is restored from it.
 ///
-/// A finished one must not be needed for any moment since `keep_since`: a newer one was finished
-/// before that. Null: the whole timeline goes, of which nothing may live.
+/// A finished one must not be needed for any moment since `keep_since`: one of the living history was
+/// finished before that, and is newer unless this one is of no living history. Null: the whole timeline goes, of which nothing may live.
 pub async fn mark_expiring(
     pool: &PgPool,
     (timeline, backup): (TimelineId, BackupId),
     keep_since: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
 ) -> Result<Recorded, DbError> {
     let mut unpinned = Unpinned::lock(pool, timeline).await?;
     let done = sqlx::query!(
         r#"
         update backups
-        set state = 'expiring'
+        set state = 'expiring', expiring_at = $3
         where
             id = $1
             and (
@@ -395,8 +304,14 @@ pub async fn mark_expiring(
                                 newer.timeline_id = backups.timeline_id
                                 and newer.state = 'finished'
                                 and newer.finished_at <= $2
-                                and (newer.finished_at, newer.id)
-                                    > (backups.finished_at, backups.id)
+                                and newer.id <> backups.id
+                                and newer.id in (select backups_on_line(backups.timeline_id))
+                                and (
+                                    (newer.finished_at, newer.id)
+                                        > (backups.finished_at, backups.id)
+                                    or backups.id
+                                        not in (select backups_on_line(backups.timeline_id))
+                                )
                         )
                     )
                 )
@@ -404,6 +319,7 @@ pub async fn mark_expiring(
         "#,
         backup.as_uuid(),
         keep_since,
+        now,
     )
     .execute(&mut *unpinned.0)
     .await

@@ -24,8 +24,9 @@ pub struct Lineage {
     pub tip: (TimelineId, u32),
     /// Everything of that epoch up to here is in the archive.
     pub watermark: Lsn,
-    /// Moment that watermark last moved.
-    pub watermark_at: DateTime<Utc>,
+    /// Everything that was committed before this moment is in the archive; null while that is not
+    /// known.
+    pub complete_until: Option<DateTime<Utc>>,
     /// `system_identifier` of the cluster.
     pub system_identifier: u64,
     /// Size of a WAL segment of the cluster, in bytes.
@@ -61,7 +62,7 @@ pub async fn lineage(pool: &PgPool, timeline: TimelineId) -> Result<Option<Linea
         backups,
         tip: (timeline, tip.number.unsigned_abs()),
         watermark: lsn(tip.watermark_lsn),
-        watermark_at: tip.watermark_at,
+        complete_until: tip.complete_until,
         system_identifier: system_identifier.map_err(|error: std::num::ParseIntError| {
             DbError::Malformed {
                 action: "read a history",
@@ -83,7 +84,7 @@ struct Row {
     segment_bytes: i32,
     start_lsn: i64,
     watermark_lsn: i64,
-    watermark_at: DateTime<Utc>,
+    complete_until: Option<DateTime<Utc>>,
     parent_timeline: Option<TimelineId>,
     parent_number: Option<i32>,
     cut_lsn: Option<i64>,
@@ -135,7 +136,7 @@ async fn epochs(ex: impl PgExecutor<'_>, timeline: TimelineId) -> Result<Vec<Row
             segment_bytes,
             start_lsn,
             watermark_lsn,
-            watermark_at,
+            complete_until,
             parent_timeline_id as "parent_timeline: TimelineId",
             parent_number,
             cut_lsn

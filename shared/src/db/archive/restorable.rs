@@ -69,7 +69,7 @@ async fn spans(ex: impl PgExecutor<'_>, timeline: TimelineId) -> Result<Vec<Span
             cut_lsn,
             coalesce(kept_from_lsn, start_lsn) as "kept_from!",
             watermark_lsn,
-            watermark_at
+            complete_until
         from epochs
         where timeline_id = $1
         order by number
@@ -94,7 +94,7 @@ async fn spans(ex: impl PgExecutor<'_>, timeline: TimelineId) -> Result<Vec<Span
                 }),
             kept_from: lsn(row.kept_from),
             watermark: lsn(row.watermark_lsn),
-            watermark_at: row.watermark_at,
+            complete_until: row.complete_until,
             holes: Vec::new(),
         })
         .collect())

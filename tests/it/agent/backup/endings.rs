@@ -114,6 +114,32 @@ async fn another_order_ends_the_backup_in_progress() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_late_order_for_an_older_backup_is_refused_and_ends_nothing() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let (older, newer) = (BackupId::new(), BackupId::new());
+    world.receiver.fail(&Method::PUT, &vec![Fault::Hang; 8]);
+    drive(&world, newer, |status| status.pieces_begun > 0).await?;
+    let refused = send(&world, &order(&world, older).await?).await;
+    let error = refused.unwrap_err();
+    let refusal = error.refusal().unwrap_or_else(|| panic!("{error:?}"));
+    assert_eq!(refusal.code, RefusalCode::OldGeneration);
+    assert!(refusal.message.contains("is older than"), "{refusal:?}");
+    world.receiver.heal();
+    let ended = drive(&world, newer, |_| false).await?;
+    assert!(
+        matches!(ended.phase, BackupPhase::Finished { .. }),
+        "{ended:?}"
+    );
+    // What has ended is in nobody's way: ids are made by more than one clock.
+    let again = drive(&world, older, |_| false).await?;
+    assert!(
+        matches!(again.phase, BackupPhase::Finished { .. }),
+        "{again:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn damaged_pages_are_reported_and_backed_up_as_they_are() -> anyhow::Result<()> {
     let world = World::start().await?;
     world.write(MIB).await?;

@@ -1,9 +1,12 @@
 //! The slot that keeps WAL until it is in the archive.
 
+use http::Method;
 use shared::agent_api::SlotWal;
 use shared::agent_api::wal::Placed;
+use shared::archive::frame::{self, Content, Label};
 use shared::units::Lsn;
 use sqlx::Executor as _;
+use tests::object_server::Fault;
 
 use crate::agent::archiving::{MIB, RUN, World, after};
 
@@ -74,11 +77,6 @@ async fn recycled_wal_is_missing_and_the_slot_is_made_anew() -> anyhow::Result<(
     compact.segments = vec![world.segment(start).await?];
     let gone = world.push(&compact).await?.segments;
     assert_eq!(gone, [Placed::Missing]);
-    // What is there cannot be compared any more, and whoever restores would read it.
-    let key = world.prefix.segment(RUN, start);
-    world.receiver.insert(&key, "of somebody").await?;
-    let there = world.push(&compact).await?.segments;
-    assert!(matches!(there[..], [Placed::Conflict { .. }]), "{there:?}");
     let pushed = world.push(&call).await?;
     assert_eq!(pushed.chunks, [Placed::Missing]);
     let held = pushed.slot_restart_lsn.unwrap();
@@ -88,6 +86,67 @@ async fn recycled_wal_is_missing_and_the_slot_is_made_anew() -> anyhow::Result<(
     let start = world.start_of_slot().await?;
     let end = world.push_all(start).await?;
     assert!(world.chain(start).await?.0 == world.files(start..end)?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_segment_that_was_stored_and_not_answered_is_adopted_when_its_wal_is_gone()
+-> anyhow::Result<()> {
+    let settings = [("min_wal_size", "2MB"), ("max_wal_size", "2MB")];
+    let world = World::with_segments(1, &settings).await?;
+    let start = world.start_of_slot().await?;
+    world.write(3 * MIB).await?;
+    let mut compact = world.call(Vec::new());
+    compact.segments = vec![world.segment(start).await?];
+    let stored = world.push(&compact).await?.segments;
+    assert!(matches!(stored[..], [Placed::Stored { .. }]), "{stored:?}");
+    // As if nobody had heard of that: the slot moves on, and PostgreSQL removes the file.
+    let end = world.push_all(start).await?;
+    let mut safe = world.call(Vec::new());
+    safe.safe_lsn = Lsn::from_bytes(end.bytes() - end.bytes() % world.segment_bytes);
+    world.push(&safe).await?;
+    let file = world.segment_file(start);
+    let mut session = world.session().await?;
+    for _ in 0..10 {
+        world.write(2 * MIB).await?;
+        session.execute("checkpoint").await?;
+        if !file.exists() {
+            break;
+        }
+    }
+    assert!(!file.exists(), "{} is kept", file.display());
+
+    let key = world.prefix.segment(RUN, start);
+    let object = world.receiver.objects().await?.remove(&key).unwrap();
+    world.receiver.fail(&Method::GET, &[Fault::TruncateContent]);
+    let segment_end = after(start, world.segment_bytes);
+    let again = world.push(&compact).await?.segments;
+    assert_eq!(again, [Placed::Adopted { end: segment_end }]);
+
+    // What is damaged, not whole or of another run is not taken for it.
+    let (metadata, plain) = frame::decode(&object)?;
+    let label = |epoch: u32, end: Lsn| Label {
+        timeline: metadata.timeline,
+        system_identifier: metadata.system_identifier,
+        content: Content::Wal {
+            epoch,
+            tli: RUN.tli,
+            start,
+            end,
+        },
+    };
+    let mut damaged = object.to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    for other in [
+        b"of somebody".to_vec(),
+        damaged,
+        frame::encode(&label(1, after(start, 500)), &plain[..500], 1)?,
+        frame::encode(&label(2, segment_end), &plain, 1)?,
+    ] {
+        world.receiver.insert(&key, other).await?;
+        let there = world.push(&compact).await?.segments;
+        assert!(matches!(there[..], [Placed::Conflict { .. }]), "{there:?}");
+    }
     Ok(())
 }
 

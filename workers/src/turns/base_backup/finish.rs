@@ -2,7 +2,7 @@
 
 use shared::archive::sentinel::Sentinel;
 use shared::archive::store::{Listed, Put, StoreError};
-use shared::db::archive::{RunningBackup, finish_backup, is_gap_within};
+use shared::db::archive::{RunningBackup, finish_backup, is_gap_within, may_have_sentinel};
 use shared::domain::JobKind;
 use shared::queue::Member;
 
@@ -50,6 +50,7 @@ impl Making<'_> {
         self.context.borders.within().await;
         let now = self.context.now();
         if finish_backup(pool, &sentinel, now).await?.is_overtaken() {
+            self.take_back(&sentinel).await?;
             return Ok(Came::Overtaken);
         }
         self.tell(running, &sentinel);
@@ -108,6 +109,21 @@ impl Making<'_> {
                 Some(_) => Ok(Some("another sentinel is in its place")),
             },
         }
+    }
+
+    /// Whoever was stalled for long may have written the sentinel of a backup that was given up and
+    /// deleted meanwhile: nobody must take that for a backup.
+    async fn take_back(&self, sentinel: &Sentinel) -> Result<(), TurnError> {
+        if may_have_sentinel(&self.context.pool, sentinel.backup).await? {
+            return Ok(());
+        }
+        let key = self.epoch.record.prefix().backup_sentinel(sentinel.backup);
+        self.archive.store.delete(&[key]).await?;
+        tracing::warn!(
+            timeline.id = %self.row.timeline, backup.id = %sentinel.backup,
+            request_id = %self.row.request_id, "a backup was given up before it was finished",
+        );
+        Ok(())
     }
 
     fn tell(&self, running: &RunningBackup, sentinel: &Sentinel) {

@@ -142,6 +142,8 @@ impl Slice<'_> {
                 },
                 retry,
                 flush: answer.flush_lsn,
+                // Of a leader with other WAL it says nothing about what is archived.
+                looked_at: answer.looked_at.filter(|_| advanced.stop == Stop::End),
             },
             stop: advanced.stop,
             held_from: answer.slot_restart_lsn,

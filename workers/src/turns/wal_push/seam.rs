@@ -73,6 +73,7 @@ mod tests {
             },
             watermark: at(watermark),
             watermark_at: DateTime::UNIX_EPOCH,
+            complete: None,
             tail: tail.map(at),
             compacted: at(compacted * SEGMENT),
             retry: None,

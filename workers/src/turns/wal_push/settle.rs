@@ -65,17 +65,23 @@ impl Slice<'_> {
         }
     }
 
-    /// The WAL at the watermark is gone: notes the gap, and goes on from the oldest that is there.
+    /// The WAL at the watermark is gone. If the archive has it – who put the control database back to
+    /// an older copy has forgotten that – it goes on from there. Else it notes the gap, and goes on from
+    /// the oldest WAL that is there.
     async fn jump(&self, epoch: &Epoch, found: &Found) -> Result<Came, TurnError> {
         let context = self.context;
         let (from, bytes) = (epoch.watermark, epoch.record.segment_bytes);
         let held = found.held_from.map(|held| segment_start(held, bytes));
         // The segment that is written now is always there.
         let newest = segment_start(found.progress.flush, bytes);
-        let to = held
-            .filter(|held| *held > from)
+        let oldest = held
+            .filter(|held| *held >= from)
             .unwrap_or(newest)
             .min(newest);
+        if let Some(came) = self.take_again(epoch, found, oldest).await? {
+            return Ok(came);
+        }
+        let to = if oldest > from { oldest } else { newest };
         if to <= from {
             let what = "it says that WAL is gone which it must hold".to_owned();
             return Err(PushError::Impossible { at: from, what }.into());
@@ -99,7 +105,7 @@ impl Slice<'_> {
         Ok(Came::PartOfTheWay)
     }
 
-    async fn conflict(&self, at: Lsn, detail: &str) -> Result<(), TurnError> {
+    pub(super) async fn conflict(&self, at: Lsn, detail: &str) -> Result<(), TurnError> {
         tracing::error!(
             timeline.id = %self.row.timeline, participant.id = %self.leader.participant,
             request_id = %self.row.request_id, at = %at, detail,
