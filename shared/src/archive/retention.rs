@@ -34,10 +34,9 @@ pub enum Fate {
 /// What becomes of a backup that was marked at `marked_at`; null if there is no way back any more.
 pub fn fate(marked_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Fate {
     match marked_at {
-        None => Fate::Deleted,
         Some(at) if at > now => Fate::Kept,
         Some(at) if now - at < KEEP_MARKED => Fate::Waits,
-        Some(_) => Fate::Deleted,
+        None | Some(_) => Fate::Deleted,
     }
 }
 
