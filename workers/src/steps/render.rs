@@ -61,8 +61,7 @@ pub(crate) fn render(
         superuser: true,
         connection_limit: -1,
     }];
-    let mut databases = Vec::new();
-    let mut gone = Absent::default();
+    let (mut databases, mut gone) = (Vec::new(), Absent::default());
     let (wanted, absent): (Vec<_>, Vec<_>) = wishes.iter().partition(|wish| wish.wanted);
     for wish in &wanted {
         let Some(sealed) = &wish.verifier else {
@@ -90,9 +89,7 @@ pub(crate) fn render(
         request_id,
         role: role_of(participant),
         incarnation: participant.incarnation,
-        birth: Birth::Initdb {
-            postgres_major: participant.postgres_major,
-        },
+        birth: birth_of(participant),
         port: server.postgres_port.unwrap_or(0),
         listen_addresses: server.host.iter().cloned().collect(),
         settings: settings(server.connections),
@@ -101,6 +98,9 @@ pub(crate) fn render(
         databases,
         absent: gone,
         slots: vec![ARCHIVE_SLOT.to_owned()],
+        upstream: None,
+        streamers: Vec::new(),
+        promotion_tli: None,
     };
     let ids = |wishes: Vec<&DatabaseWish>| wishes.iter().map(|wish| wish.resource).collect();
     Ok(Rendered {
@@ -110,6 +110,11 @@ pub(crate) fn render(
         absent: ids(absent),
         all_covered: wishes.iter().all(|wish| wish.covered),
     })
+}
+
+fn birth_of(participant: &ParticipantRow) -> Birth {
+    let postgres_major = participant.postgres_major;
+    Birth::Initdb { postgres_major }
 }
 
 fn role_of(participant: &ParticipantRow) -> InstanceRole {
