@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail, ensure};
 use chrono::{DateTime, Utc};
 use rustix::fs::{FlockOperation, flock};
-use shared::agent_api::{InstanceStatus, Phase, PostgresStatus};
+use shared::agent_api::{InstanceStatus, Phase, PostgresStatus, StandbyStatus};
 use shared::clock::Clock;
 use shared::pki::{CertificateFacts, HotIdentity, Identity, server_name};
 use shared::process::{Account, PostgresInstallations};
@@ -21,7 +21,7 @@ use crate::board::Board;
 use crate::config::AgentOptions;
 use crate::disk::{DiskProbe, FileDisk};
 use crate::instance::Instance;
-use crate::live::Sampler;
+use crate::live::{Replay, Sampler};
 use crate::paths::Paths;
 use crate::restore;
 use crate::store::Store;
@@ -111,6 +111,20 @@ impl Agent {
         })
     }
 
+    fn standby(&self, replay: Replay) -> StandbyStatus {
+        let why = || {
+            let limits = restore::too_low_settings(&self.paths.log());
+            limits.unwrap_or_else(|| "replay was paused by hand".to_owned())
+        };
+        StandbyStatus {
+            receive_lsn: replay.received,
+            replay_lsn: replay.replayed,
+            replayed_commit_at: replay.replayed_commit_at,
+            streams_from: replay.streams_from,
+            paused: replay.is_paused.then(why),
+        }
+    }
+
     /// The certificate and key as they are on disk now.
     pub(crate) fn identity_on_disk(&self) -> anyhow::Result<Identity> {
         read_identity(&self.options)
@@ -133,6 +147,8 @@ impl Agent {
                     flush_lsn: sample.flush_lsn,
                     wal_wait_ms: sample.wal_wait_ms,
                     archive_slot: sample.archive_slot,
+                    in_recovery: sample.in_recovery,
+                    standby: sample.replay.map(|replay| self.standby(replay)),
                 })
             }
         };

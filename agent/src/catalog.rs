@@ -11,6 +11,7 @@ use sqlx::{Executor as _, PgConnection};
 mod plan;
 mod renames;
 pub(crate) mod slots;
+mod streaming;
 
 pub(crate) use plan::{Catalog, CurrentDatabase, CurrentRole, plan};
 pub(crate) use renames::rename;
@@ -76,8 +77,9 @@ pub(crate) async fn reconcile(
     for command in &commands {
         run(connection, command).await?;
     }
+    let streaming = streaming::settle(connection, &spec.streamers).await?;
     let slots = slots::ensure(connection, &spec.slots).await?;
-    Ok(commands.len() + slots)
+    Ok(commands.len() + streaming + slots)
 }
 
 /// Takes the login from all roles that `spec` does not name, but for the one of local

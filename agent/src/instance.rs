@@ -16,12 +16,15 @@ use tracing::Instrument as _;
 use crate::agent::Agent;
 use crate::catalog;
 use crate::live::connect_locally;
+use crate::store::Standing;
 
 mod back_off;
 mod birth;
 mod configuration;
 mod ending;
+mod following;
 mod postmaster;
+mod promoting;
 mod restoring;
 
 use back_off::BackOff;
@@ -157,11 +160,16 @@ impl Instance {
     }
 
     async fn step(&mut self, spec: &InstanceSpec, digest: &str) -> anyhow::Result<Progress> {
-        if spec.role != InstanceRole::Leader {
+        if matches!(spec.role, InstanceRole::Stopped | InstanceRole::Removed) {
             self.restoring = Restoring::default();
         }
+        let standing = self.agent.store.get().standing;
         match spec.role {
+            InstanceRole::Leader if standing == Standing::Promotes => {
+                self.promote(spec, digest).await
+            }
             InstanceRole::Leader => self.lead(spec, digest).await,
+            InstanceRole::Follower => self.follow(spec, digest).await,
             InstanceRole::Stopped => {
                 self.stop(FAST_END).await?;
                 self.agent.board.enter(Phase::Stopped);
@@ -176,9 +184,9 @@ impl Instance {
         }
     }
 
-    /// The order matters: what runs under an old incarnation is stopped before it is asked
-    /// anything, because it may hang.
-    async fn lead(&mut self, spec: &InstanceSpec, digest: &str) -> anyhow::Result<Progress> {
+    /// What comes before everything else that runs PostgreSQL. The order matters: what runs under an
+    /// old incarnation is stopped before it is asked anything, because it may hang.
+    async fn prepare(&mut self, spec: &InstanceSpec) -> anyhow::Result<()> {
         if !self.looked {
             self.look_for_running().await?;
         }
@@ -190,11 +198,20 @@ impl Instance {
             );
             self.stop(FORCED_END).await?;
         }
-        if self.postmaster.is_none() && state.confirmed_boot_id != self.agent.boot_id {
+        // Two may follow, but only one lead.
+        let is_harmless = spec.role == InstanceRole::Follower;
+        let is_confirmed = is_harmless || state.confirmed_boot_id == self.agent.boot_id;
+        if self.postmaster.is_none() && !is_confirmed {
             self.stop(HARD_END).await?;
             self.agent.board.enter(Phase::Stopped);
             anyhow::bail!("the machine was booted: waiting until the generation is confirmed");
         }
+        Ok(())
+    }
+
+    async fn lead(&mut self, spec: &InstanceSpec, digest: &str) -> anyhow::Result<Progress> {
+        self.prepare(spec).await?;
+        let state = self.agent.store.get();
         if let Some(source) = state.restoring() {
             return self.restore((spec, digest), source).await;
         }
@@ -257,7 +274,7 @@ impl Instance {
     }
 
     /// PostgreSQL ended without being told to.
-    async fn note_crash(&mut self, end: String) {
+    async fn note_crash(&mut self, mut end: String) {
         let lived = self
             .postmaster
             .as_ref()
@@ -272,6 +289,9 @@ impl Instance {
         self.agent.board.enter(Phase::Starting);
         if self.is_end_of_recovery() {
             return;
+        }
+        if let Some(limits) = self.limits_of_follower(&end) {
+            end = limits;
         }
         self.remember_crash(end).await;
     }

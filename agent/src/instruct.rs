@@ -1,9 +1,9 @@
 //! Accepting and refusing instructions.
 
-use shared::agent_api::{InstanceSpec, Refusal, RefusalCode};
+use shared::agent_api::{InstanceRole, InstanceSpec, Refusal, RefusalCode};
 
 use crate::spec_check::check_spec;
-use crate::store::{Instruction, State};
+use crate::store::{Instruction, Standing, State};
 
 /// Takes `spec` into `state`, or refuses it.
 ///
@@ -39,6 +39,11 @@ pub(crate) fn accept(state: &mut State, spec: InstanceSpec, boot_id: &str) -> Re
         .map_err(|message| refuse(RefusalCode::Invalid, message))?;
     boot_id.clone_into(&mut state.confirmed_boot_id);
     if spec.generation > known {
+        state.standing = match (spec.role, state.standing) {
+            (InstanceRole::Follower, _) => Standing::Follows,
+            (InstanceRole::Leader, Standing::Follows) => Standing::Promotes,
+            (InstanceRole::Leader | InstanceRole::Stopped | InstanceRole::Removed, same) => same,
+        };
         state.instruction = Some(Instruction { spec, digest });
     }
     Ok(())
@@ -57,6 +62,11 @@ fn check_succession(state: &State, spec: &InstanceSpec) -> Result<(), String> {
             "birth: was a {how} PostgreSQL {major} and cannot change"
         ));
     }
+    // One that was stopped before it began is none yet.
+    let is_leader = held.role == InstanceRole::Leader || state.born;
+    if spec.role == InstanceRole::Follower && is_leader && state.standing != Standing::Follows {
+        return Err("role: what was a leader cannot follow".to_owned());
+    }
     if spec.incarnation < held.incarnation {
         return Err(format!(
             "incarnation: was {} and cannot shrink",
@@ -72,7 +82,7 @@ mod tests {
     use shared::ids::{ParticipantId, RequestId, ServerId};
 
     use super::*;
-    use crate::spec_check::tests::spec;
+    use crate::spec_check::tests::{source, spec};
     use crate::store::Store;
 
     fn state() -> State {
@@ -137,5 +147,52 @@ mod tests {
         accept(&mut state, spec(), "boot 1").unwrap();
         accept(&mut state, spec(), "boot 2").unwrap();
         assert_eq!(state.confirmed_boot_id, "boot 2");
+    }
+
+    /// What becomes of the roles, one after the other, for an instance that is born or not; the
+    /// last one's.
+    fn in_roles(is_born: bool, roles: &[InstanceRole]) -> Result<Standing, RefusalCode> {
+        let mut state = state();
+        let mut outcome = Ok(());
+        for (generation, role) in (1..).zip(roles) {
+            let spec = InstanceSpec {
+                generation,
+                role: *role,
+                birth: Birth::Restore(source()),
+                ..spec()
+            };
+            outcome = accept(&mut state, spec, "boot 1").map_err(|refusal| refusal.code);
+            state.born = is_born;
+        }
+        outcome.map(|()| state.standing)
+    }
+
+    #[test]
+    fn a_follower_may_lead_and_a_leader_never_follows() {
+        use InstanceRole::{Follower, Leader, Stopped};
+        let invalid = Err(RefusalCode::Invalid);
+        assert_eq!(in_roles(true, &[Follower]), Ok(Standing::Follows));
+        assert_eq!(
+            in_roles(true, &[Follower, Stopped, Follower]),
+            Ok(Standing::Follows)
+        );
+        assert_eq!(
+            in_roles(true, &[Follower, Stopped, Leader]),
+            Ok(Standing::Promotes)
+        );
+        assert_eq!(
+            in_roles(true, &[Follower, Leader, Stopped]),
+            Ok(Standing::Promotes)
+        );
+        assert_eq!(in_roles(true, &[Follower, Leader, Follower]), invalid);
+        assert_eq!(
+            in_roles(true, &[Follower, Leader, Stopped, Follower]),
+            invalid
+        );
+        assert_eq!(in_roles(true, &[Leader, Follower]), invalid);
+        assert_eq!(in_roles(false, &[Leader, Follower]), invalid);
+        assert_eq!(in_roles(true, &[Leader, Stopped, Follower]), invalid);
+        assert_eq!(in_roles(true, &[Leader]), Ok(Standing::Independent));
+        assert_eq!(in_roles(false, &[Stopped, Follower]), Ok(Standing::Follows));
     }
 }

@@ -8,7 +8,10 @@ use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use shared::agent_api::{ARCHIVE_SLOT, SlotStatus, SlotWal};
+use shared::ids::ServerId;
+use shared::pki::server_of_name;
 use shared::units::Lsn;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
@@ -28,22 +31,41 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How long an answer of PostgreSQL is given again.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// WAL position, whether any process waits for a write or sync of WAL at this moment, and the slot
-/// of the archive.
+/// WAL position, whether any process waits for a write or sync of WAL at this moment, the slot of
+/// the archive, and how far WAL is replayed.
 const SAMPLE: &str = "
-    select pg_current_wal_flush_lsn()::text,
+    select in_recovery,
+        case when not in_recovery then pg_current_wal_flush_lsn()::text end as flush_lsn,
         exists (
             select from pg_stat_activity
             where wait_event in ('WALSync', 'WALWrite', 'WALInitSync', 'WALInitWrite')
-        ),
+        ) as waits,
         restart_lsn::text,
         wal_status,
-        safe_wal_size
-    from (select) as once
+        safe_wal_size as safe_wal_bytes,
+        pg_last_wal_receive_lsn()::text as receive_lsn,
+        pg_last_wal_replay_lsn()::text as replay_lsn,
+        pg_last_xact_replay_timestamp() as replayed_commit_at,
+        case when in_recovery then pg_get_wal_replay_pause_state() = 'paused' end as is_paused,
+        (select sender_host from pg_stat_wal_receiver where status = 'streaming') as sender
+    from (select pg_is_in_recovery() as in_recovery) as once
     left join pg_replication_slots on slot_name = $1";
 
 /// A row of it.
-type SampleRow = (String, bool, Option<String>, Option<String>, Option<i64>);
+#[derive(sqlx::FromRow)]
+struct SampleRow {
+    in_recovery: bool,
+    flush_lsn: Option<String>,
+    waits: bool,
+    restart_lsn: Option<String>,
+    wal_status: Option<String>,
+    safe_wal_bytes: Option<i64>,
+    receive_lsn: Option<String>,
+    replay_lsn: Option<String>,
+    replayed_commit_at: Option<DateTime<Utc>>,
+    is_paused: Option<bool>,
+    sender: Option<String>,
+}
 
 /// Opens a connection of the local superuser over the socket in `sockets`.
 pub(crate) async fn connect_locally(sockets: &Path, port: u16) -> sqlx::Result<PgConnection> {
@@ -69,6 +91,19 @@ pub(crate) struct Sample {
     pub(crate) flush_lsn: Option<Lsn>,
     pub(crate) wal_wait_ms: Option<u64>,
     pub(crate) archive_slot: Option<SlotStatus>,
+    pub(crate) in_recovery: Option<bool>,
+    pub(crate) replay: Option<Replay>,
+}
+
+/// How far WAL is replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Replay {
+    pub(crate) received: Option<Lsn>,
+    pub(crate) replayed: Option<Lsn>,
+    pub(crate) replayed_commit_at: Option<DateTime<Utc>>,
+    /// Whom it streams from, which has proven to be that.
+    pub(crate) streams_from: Option<ServerId>,
+    pub(crate) is_paused: bool,
 }
 
 /// Asks PostgreSQL.
@@ -118,21 +153,30 @@ impl Sampler {
 impl Kept {
     async fn ask(&mut self, sockets: &Path, running: &Running) -> sqlx::Result<Sample> {
         let connection = self.connection(sockets, running).await?;
-        let (flush_lsn, waits, restart_lsn, wal_status, safe_wal_bytes): SampleRow =
-            sqlx::query_as(SAMPLE)
-                .bind(ARCHIVE_SLOT)
-                .fetch_one(connection)
-                .await?;
-        let flush_lsn = flush_lsn.parse().ok();
-        let archive_slot = wal_status.map(|status| SlotStatus {
-            restart_lsn: restart_lsn.and_then(|lsn| lsn.parse().ok()),
+        let row: SampleRow = sqlx::query_as(SAMPLE)
+            .bind(ARCHIVE_SLOT)
+            .fetch_one(connection)
+            .await?;
+        let lsn = |text: Option<String>| text.and_then(|lsn| lsn.parse().ok());
+        let flush_lsn = lsn(row.flush_lsn);
+        let replay = row.in_recovery.then_some(Replay {
+            received: lsn(row.receive_lsn),
+            replayed: lsn(row.replay_lsn),
+            replayed_commit_at: row.replayed_commit_at,
+            streams_from: row.sender.as_deref().and_then(server_of_name),
+            is_paused: row.is_paused == Some(true),
+        });
+        let archive_slot = row.wal_status.map(|status| SlotStatus {
+            restart_lsn: lsn(row.restart_lsn),
             wal_status: slot_wal(&status),
-            safe_wal_bytes,
+            safe_wal_bytes: row.safe_wal_bytes,
         });
         Ok(Sample {
             flush_lsn,
-            wal_wait_ms: self.waits.note(Instant::now(), flush_lsn, waits),
+            wal_wait_ms: self.waits.note(Instant::now(), flush_lsn, row.waits),
             archive_slot,
+            in_recovery: Some(row.in_recovery),
+            replay,
         })
     }
 

@@ -27,6 +27,12 @@ pub(crate) fn setting(value: &str) -> String {
     format!("'{quoted}'")
 }
 
+/// A value in a connection string of libpq: `'text'`.
+pub(crate) fn conninfo_value(value: &str) -> String {
+    let quoted = one_line(value).replace('\\', "\\\\").replace('\'', "\\'");
+    format!("'{quoted}'")
+}
+
 /// A name in `pg_hba.conf`. Quotes take the special meaning from words such as `all`.
 pub(crate) fn hba_name(name: &str) -> String {
     format!("\"{}\"", one_line(name).replace('"', "\"\""))
@@ -53,6 +59,12 @@ mod tests {
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal("back\\slash'"), "E'back\\\\slash'''");
         assert_eq!(literal("nul\0"), "'nul'");
+    }
+
+    #[test]
+    fn a_value_of_a_connection_string_cannot_leave_its_quotes() {
+        assert_eq!(conninfo_value("/srv/a b"), "'/srv/a b'");
+        assert_eq!(conninfo_value("x' host='y\\"), "'x\\' host=\\'y\\\\'");
     }
 
     #[test]

@@ -35,14 +35,16 @@ mod ending;
 mod feeding;
 mod fetching;
 mod journal;
+mod limits;
 mod objects;
 mod serving;
 mod unpacking;
 
-pub(crate) use command::{COMMAND, run as run_command};
+pub(crate) use command::{COMMAND, STANDBY, run as run_command};
 use coverage::Coverage;
-pub(crate) use ending::{Outcome, check as check_ending, judge_log};
+pub(crate) use ending::{Outcome, check as check_ending, check_promotion, judge_log};
 pub(crate) use fetching::{Fetching, manifest_of};
+pub(crate) use limits::too_low_settings;
 pub(crate) use serving::{SOCKET, Serving};
 
 /// What is read for a restore, and how it goes. Shared by who fetches, who serves, and the status.
@@ -56,6 +58,8 @@ pub(crate) struct Board {
 #[derive(Debug, Default)]
 struct State {
     is_replaying: bool,
+    /// PostgreSQL is to end its replay where it is.
+    is_promoting: bool,
     failed: Option<Failed>,
     bytes_done: u64,
     bytes_total: u64,
@@ -181,6 +185,17 @@ impl Board {
             bytes_total: bytes,
             ..State::default()
         };
+    }
+
+    /// From now on PostgreSQL gets no more WAL, and waits for none.
+    pub(crate) fn begin_promotion(&self) {
+        self.lock().is_promoting = true;
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until PostgreSQL is to end its replay.
+    async fn promotion(&self) {
+        self.until(|state| state.is_promoting.then_some(())).await;
     }
 
     /// Waits until `ready` gives something.

@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use shared::agent_api::restore::{NewName, RestoreSource, Target};
-use shared::agent_api::{HbaRule, InstanceSpec, PROBER_ROLE};
+use shared::agent_api::{HbaRule, InstanceRole, InstanceSpec, PROBER_ROLE, REPLICATION_ROLE};
 
 use crate::render::{BOOTSTRAP_ROLE, OWN_SETTINGS};
 
 /// Longest identifier of PostgreSQL, in bytes.
 const NAME_BYTES_MAX: usize = 63;
+
+/// How far beyond the last leg a promotion may take its `tli`: PostgreSQL asks for each in between.
+const TLI_SKIPPED_MAX: u32 = 1000;
 
 /// Databases that belong to PostgreSQL.
 const SYSTEM_DATABASES: &[&str] = &["postgres", "template0", "template1"];
@@ -34,6 +37,7 @@ pub(crate) fn check_spec(spec: &InstanceSpec) -> Result<(), String> {
         }
     }
     check_birth(spec)?;
+    check_following(spec)?;
     check_settings(spec)?;
     spec.hba.iter().try_for_each(check_rule)?;
     check_roles(spec)?;
@@ -71,6 +75,37 @@ fn check_birth(spec: &InstanceSpec) -> Result<(), String> {
     check_renames(spec, source)
 }
 
+fn check_following(spec: &InstanceSpec) -> Result<(), String> {
+    let source = spec.birth.restore();
+    let is_follower = spec.role == InstanceRole::Follower;
+    if is_follower && source.is_none_or(|source| source.target != Target::End) {
+        return Err("role: a follower is born by a restore to the end".to_owned());
+    }
+    if is_follower && !spec.streamers.is_empty() {
+        return Err("streamers: nobody streams from a follower".to_owned());
+    }
+    if spec.streamers.iter().collect::<BTreeSet<_>>().len() < spec.streamers.len() {
+        return Err("streamers: one is there twice".to_owned());
+    }
+    if spec.role == InstanceRole::Leader && spec.upstream.is_some() {
+        return Err("upstream: a leader has none".to_owned());
+    }
+    if spec.upstream.is_some_and(|upstream| upstream.port == 0) {
+        return Err("upstream: the port must be 1 or more".to_owned());
+    }
+    let Some(tli) = spec.promotion_tli else {
+        return Ok(());
+    };
+    let last = source.and_then(|source| source.path.last());
+    let beyond = last.and_then(|last| tli.checked_sub(last.run.tli));
+    if beyond.is_some_and(|beyond| (1..=TLI_SKIPPED_MAX).contains(&beyond)) {
+        return Ok(());
+    }
+    Err(format!(
+        "promotion_tli: {tli} does not come after the last leg"
+    ))
+}
+
 fn check_renames(spec: &InstanceSpec, source: &RestoreSource) -> Result<(), String> {
     let (mut databases, mut roles) = (BTreeSet::new(), BTreeSet::new());
     for rename in &source.renames {
@@ -103,7 +138,7 @@ fn check_rename<'s>(
 
 /// Whether a role is not a customer's.
 fn is_own_role(name: &str) -> bool {
-    name == BOOTSTRAP_ROLE || name == PROBER_ROLE || name.starts_with("pg_")
+    [BOOTSTRAP_ROLE, PROBER_ROLE, REPLICATION_ROLE].contains(&name) || name.starts_with("pg_")
 }
 
 fn check_settings(spec: &InstanceSpec) -> Result<(), String> {
@@ -143,7 +178,7 @@ fn check_roles(spec: &InstanceSpec) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     for role in &spec.roles {
         let name = &role.name;
-        if !is_name(name) || name == BOOTSTRAP_ROLE || name.starts_with("pg_") {
+        if !is_name(name) || is_own_role(name) && name != PROBER_ROLE {
             return Err(format!("roles: {name:?} is not a good name for a role"));
         }
         if !seen.insert(name) {

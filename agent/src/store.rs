@@ -19,6 +19,19 @@ use crate::durable_file::replace_durably;
 /// Form of the file that this version reads and writes.
 const FORM: u32 = 1;
 
+/// Whose history it writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Standing {
+    /// One of its own.
+    #[default]
+    Independent,
+    /// None: it replays that of another one.
+    Follows,
+    /// None yet: it was told to begin one of its own, and that is not done.
+    Promotes,
+}
+
 /// What is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,6 +59,9 @@ pub(crate) struct State {
     /// if it was not born from one.
     #[serde(default)]
     pub(crate) restored: Option<Restored>,
+    /// Whether it follows. What was told to be a leader never does again.
+    #[serde(default)]
+    pub(crate) standing: Standing,
 }
 
 /// An accepted instruction.
@@ -71,10 +87,12 @@ impl State {
             crashes: 0,
             last_crash: None,
             restored: None,
+            standing: Standing::Independent,
         }
     }
 
-    /// What is restored at the moment; none if it has ended, or the instance was born otherwise.
+    /// What is restored at the moment, or followed; none if that has ended, or the instance was born
+    /// otherwise.
     pub(crate) fn restoring(&self) -> Option<&RestoreSource> {
         let instruction = self.instruction.as_ref()?;
         let source = instruction.spec.birth.restore()?;

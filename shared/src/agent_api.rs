@@ -20,6 +20,7 @@ pub mod restore;
 pub mod wal;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -37,6 +38,10 @@ pub const REQUEST_ID_HEADER: &str = "x-request-id";
 /// The role of ours that `feel` connects as. Superuser, because on PostgreSQL 15 only superusers
 /// may use the reserved connections that are left when a customer has filled all others.
 pub const PROBER_ROLE: &str = "ringmaster";
+
+/// The role that followers stream as. It has no password: a follower's agent proves with its
+/// certificate which server it is. There only as long as [`InstanceSpec::streamers`] names some.
+pub const REPLICATION_ROLE: &str = "ringmaster_replication";
 
 /// The physical replication slot that keeps WAL until it is in the archive.
 pub const ARCHIVE_SLOT: &str = "ringmaster_archive";
@@ -82,14 +87,43 @@ pub struct InstanceSpec {
     /// not named are left alone.
     #[serde(default)]
     pub slots: Vec<String>,
+    /// Whom a follower streams from whenever it can; null if it only reads the archive. What it can
+    /// stream it does not read there. A leader has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Upstream>,
+    /// Servers whose followers may stream from this leader; nobody else may, and who is not named
+    /// any more is cut off. A follower has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streamers: Vec<ServerId>,
+    /// PostgreSQL's timeline number that a follower takes when it becomes a leader: beyond that of
+    /// the last leg. Null for the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion_tli: Option<u32>,
+}
+
+/// Whom a follower streams from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// Its server, which must prove with its certificate to be that.
+    pub server: ServerId,
+    /// Address of its PostgreSQL.
+    pub host: IpAddr,
+    /// TCP port of its PostgreSQL.
+    pub port: u16,
 }
 
 /// The role of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InstanceRole {
-    /// Runs and may write.
+    /// Runs and may write. One that was a follower is promoted: it begins a history of its own where
+    /// its replay ends, and only the roles of the spec may log in from then on.
     Leader,
+    /// Replays what another one writes, for ever, and answers queries meanwhile. It is born by a
+    /// [restore](Birth::Restore) to the end; roles and databases are those of the leader, and what
+    /// the spec says of them is for the day that it is promoted. What was a leader never follows.
+    Follower,
     /// No process of the data directory is left; the data stays.
     Stopped,
     /// No process and no data is left: the end of a participant.
@@ -280,6 +314,28 @@ pub struct PostgresStatus {
     /// The slot [`ARCHIVE_SLOT`]; null if there is none or PostgreSQL does not answer.
     #[serde(default)]
     pub archive_slot: Option<SlotStatus>,
+    /// Whether it replays WAL and cannot write; null while PostgreSQL does not answer.
+    #[serde(default)]
+    pub in_recovery: Option<bool>,
+    /// How far it replays; null if it is not in recovery, or PostgreSQL does not answer.
+    #[serde(default)]
+    pub standby: Option<StandbyStatus>,
+}
+
+/// A PostgreSQL that replays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandbyStatus {
+    /// Streamed and flushed up to here; null if nothing was streamed since it was started.
+    pub receive_lsn: Option<Lsn>,
+    /// Replayed up to here.
+    pub replay_lsn: Option<Lsn>,
+    /// Moment of the last commit that was replayed, by the clock of the leader; null before the
+    /// first since it was started.
+    pub replayed_commit_at: Option<DateTime<Utc>>,
+    /// The server that it streams from at this moment; null if it does not stream.
+    pub streams_from: Option<ServerId>,
+    /// Why replay stands still, for people; null while it does not.
+    pub paused: Option<String>,
 }
 
 /// A replication slot.

@@ -4,7 +4,7 @@
 //!
 //! | holder | usage | name |
 //! |---|---|---|
-//! | agent of a server (and its PostgreSQL) | server only | DNS name from [`server_name`], IP addresses |
+//! | agent of a server (and its PostgreSQL) | server; client of another PostgreSQL | DNS name from [`server_name`], IP addresses; common name from [`server_common_name`] |
 //! | worker | client only | URI `spiffe://ringmaster/worker/<id>` |
 //!
 //! Certificates live for a day, backdated an hour for machines whose clock is late, and are renewed
@@ -18,6 +18,7 @@ use crate::ids::ServerId;
 mod authority;
 mod certificate;
 mod tls;
+mod workers_only;
 
 pub use authority::CertificateAuthority;
 pub use certificate::{CertificateFacts, Identity};
@@ -36,6 +37,18 @@ pub const WORKER_URI_PREFIX: &str = "spiffe://ringmaster/worker/";
 /// an address and check this name.
 pub fn server_name(server: ServerId) -> String {
     format!("{server}.server.ringmaster.internal")
+}
+
+/// The server of such a name; null if it is another one.
+pub fn server_of_name(name: &str) -> Option<ServerId> {
+    let (server, _) = name.split_once('.')?;
+    let server = server.parse().ok()?;
+    (server_name(server) == name).then_some(server)
+}
+
+/// The common name in the same certificate: by it PostgreSQL knows a server that wants to stream.
+pub fn server_common_name(server: ServerId) -> String {
+    format!("server {server}")
 }
 
 /// Why a certificate could not be made, read or used.

@@ -4,6 +4,7 @@ mod archiving;
 mod backup;
 mod catalog;
 mod crash;
+mod follower;
 mod instructions;
 mod lifetime;
 mod recovering;

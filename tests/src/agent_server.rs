@@ -52,12 +52,26 @@ pub struct AgentServer {
 impl AgentServer {
     /// A server whose agent runs and has no instruction yet.
     pub async fn start(die_with_agent: bool) -> anyhow::Result<Self> {
+        let authority = CertificateAuthority::generate(&SystemClock)?;
+        Self::start_with(authority, die_with_agent).await
+    }
+
+    /// Another one of the same control plane.
+    pub async fn start_beside(&self, die_with_agent: bool) -> anyhow::Result<Self> {
+        let ours = &self.authority;
+        let authority = CertificateAuthority::from_pem(ours.certificate_pem(), &ours.key_pem())?;
+        Self::start_with(authority, die_with_agent).await
+    }
+
+    async fn start_with(
+        authority: CertificateAuthority,
+        die_with_agent: bool,
+    ) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("ringmaster-agent-")
             .tempdir()?
             .keep();
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
-        let authority = CertificateAuthority::generate(&SystemClock)?;
         let server = ServerId::new();
         let identity = authority.issue_for_server(server, &[LOCALHOST], &SystemClock)?;
         fs::write(directory.join("ca.pem"), authority.certificate_pem())?;
@@ -317,6 +331,9 @@ pub async fn spec() -> anyhow::Result<InstanceSpec> {
         databases: vec![database("shop")],
         absent: Absent::default(),
         slots: vec![ARCHIVE_SLOT.to_owned()],
+        upstream: None,
+        streamers: Vec::new(),
+        promotion_tli: None,
     })
 }
 

@@ -36,6 +36,11 @@ impl TcpProxy {
         Ok(proxy)
     }
 
+    /// Its own port, always the same.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The address for a Redis client.
     pub fn redis_url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)

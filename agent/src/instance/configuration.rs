@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use shared::agent_api::{HbaRule, InstanceSpec};
+use shared::ids::ServerId;
 use shared::process::{FAST_END, Program, run_to_end};
 use sqlx::Connection as _;
 use sqlx::PgConnection;
@@ -16,8 +17,10 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Instance, is_past};
 use crate::live::connect_locally;
 use crate::render::{
-    CERTIFICATE, CONFIGURATION, HBA, IDENT, KEY, changed_settings, pg_hba_conf, postgresql_conf,
+    AUTHORITY, CERTIFICATE, CONFIGURATION, HBA, IDENT, KEY, changed_settings, pg_hba_conf,
+    pg_ident_conf, postgresql_conf,
 };
+use crate::store::Standing;
 
 /// Longest time from a signal to PostgreSQL having read its files again.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
@@ -97,20 +100,24 @@ impl Instance {
 
     fn render(&self, spec: &InstanceSpec) -> anyhow::Result<Files> {
         let identity = self.agent.identity_on_disk()?;
+        let state = self.agent.store.get();
         // Nobody is let in before a restore has reached its target, and only the spec's roles are
-        // left that may log in.
-        let hba: &[HbaRule] = if self.agent.store.get().restoring().is_some() {
-            &[]
-        } else {
-            &spec.hba
-        };
+        // left that may log in; nor while a follower is promoted. Who follows lets in whom the leader
+        // would.
+        let rules: (&[HbaRule], &[ServerId]) =
+            if state.restoring().is_none() || state.standing == Standing::Follows {
+                (&spec.hba, &spec.streamers)
+            } else {
+                (&[], &[])
+            };
         Ok(BTreeMap::from([
             (
                 CONFIGURATION,
                 postgresql_conf(spec, &self.agent.paths.configuration()),
             ),
-            (HBA, pg_hba_conf(hba)),
-            (IDENT, String::new()),
+            (HBA, pg_hba_conf(rules.0, rules.1)),
+            (IDENT, pg_ident_conf(rules.1)),
+            (AUTHORITY, self.agent.authority_pem.clone()),
             (CERTIFICATE, identity.certificate_pem),
             (KEY, identity.key_pem.expose().to_owned()),
         ]))

@@ -12,6 +12,7 @@ use shared::process::{
 };
 use tokio::time::Instant;
 
+use super::following::tli_of;
 use super::{Instance, LOOK, Progress, ignore_absence};
 use crate::board::Running;
 use crate::render::CONFIGURATION;
@@ -186,7 +187,8 @@ impl Instance {
             .arg(self.agent.paths.data());
         let printed = run_to_end(&program).await?;
         let value = |label: &str| control_value(&printed, label);
-        let tli = value("Latest checkpoint's TimeLineID").context("read the timeline")?;
+        // Of one that was promoted a moment ago the last checkpoint is from before.
+        let tli = tli_of(&printed).context("read the timeline")?;
         self.agent.board.show_running(Some(Running {
             pid: postmaster.process.pid(),
             started_at,
@@ -194,7 +196,7 @@ impl Instance {
             system_identifier: value("Database system identifier")
                 .context("read the system identifier")?
                 .to_owned(),
-            tli: tli.parse().context("read the timeline")?,
+            tli,
             wal_segment_bytes: value("Bytes per WAL segment")
                 .and_then(|bytes| bytes.parse().ok())
                 .context("read the size of a WAL segment")?,
@@ -205,7 +207,7 @@ impl Instance {
 }
 
 /// One value of what `pg_controldata` prints: `label:   value`.
-fn control_value<'p>(printed: &'p str, label: &str) -> Option<&'p str> {
+pub(super) fn control_value<'p>(printed: &'p str, label: &str) -> Option<&'p str> {
     let mut lines = printed.lines();
     lines.find_map(|line| Some(line.strip_prefix(label)?.strip_prefix(':')?.trim()))
 }

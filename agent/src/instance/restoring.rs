@@ -14,8 +14,9 @@ use super::{Instance, LOOK, Postmaster, Progress, birth, ignore_absence};
 use crate::live::connect_locally;
 use crate::paths::RESTORE_FROM_DATA;
 use crate::restore::{
-    COMMAND, Fetching, Outcome, SOCKET, Serving, check_ending, judge_log, manifest_of,
+    COMMAND, Fetching, Outcome, SOCKET, STANDBY, Serving, check_ending, judge_log, manifest_of,
 };
+use crate::store::Standing;
 
 /// Time between two looks at files that are fetched; the end of it wakes the instance.
 const LOOK_AT_FETCHING: Duration = Duration::from_secs(5);
@@ -40,27 +41,11 @@ impl Instance {
         (spec, digest): (&InstanceSpec, &str),
         source: &RestoreSource,
     ) -> anyhow::Result<Progress> {
-        if let Some(detail) = self.agent.restore.failure(spec.incarnation) {
-            self.restoring = Restoring::default();
-            if self.postmaster.is_some() {
-                self.stop(FAST_END).await?;
-            }
-            self.agent.board.enter(Phase::Stopped);
-            bail!("the restore has failed: {detail}");
-        }
+        self.stop_if_failed(spec).await?;
         if !self.agent.store.get().born {
             return self.fetch(spec, source).await;
         }
-        let is_served = self
-            .restoring
-            .serving
-            .as_mut()
-            .is_some_and(Serving::is_alive);
-        if !is_served {
-            let manifest = manifest_of(&self.agent.paths.restore())?;
-            let what = (source, spec.incarnation);
-            self.restoring.serving = Some(Serving::begin(&self.agent, what, &manifest)?);
-        }
+        self.serve_wal(spec, source)?;
         if self.postmaster.is_none() {
             return self.start(spec).await;
         }
@@ -75,6 +60,37 @@ impl Instance {
             return Ok(Progress::Again);
         }
         self.end_restore((spec, digest), source).await
+    }
+
+    /// A restore that has failed does not go on in this incarnation.
+    pub(super) async fn stop_if_failed(&mut self, spec: &InstanceSpec) -> anyhow::Result<()> {
+        let Some(detail) = self.agent.restore.failure(spec.incarnation) else {
+            return Ok(());
+        };
+        self.restoring = Restoring::default();
+        if self.postmaster.is_some() {
+            self.stop(FAST_END).await?;
+        }
+        self.agent.board.enter(Phase::Stopped);
+        bail!("the restore has failed: {detail}");
+    }
+
+    /// Sees to it that PostgreSQL's questions for WAL are answered.
+    pub(super) fn serve_wal(
+        &mut self,
+        spec: &InstanceSpec,
+        source: &RestoreSource,
+    ) -> anyhow::Result<()> {
+        let serving = self.restoring.serving.as_mut();
+        if serving.is_some_and(Serving::is_alive) {
+            return Ok(());
+        }
+        let manifest = manifest_of(&self.agent.paths.restore())?;
+        let follows = self.agent.store.get().standing != Standing::Independent;
+        let what = (source, spec.incarnation);
+        let serving = Serving::begin(&self.agent, what, &manifest, follows)?;
+        self.restoring.serving = Some(serving);
+        Ok(())
     }
 
     /// Whether recovery has ended. PostgreSQL calls itself ready before, when it is to let nobody in
@@ -96,7 +112,7 @@ impl Instance {
     }
 
     /// Fetches the files. The data directory only gets its name when all of it is on the disk.
-    async fn fetch(
+    pub(super) async fn fetch(
         &mut self,
         spec: &InstanceSpec,
         source: &RestoreSource,
@@ -184,15 +200,24 @@ impl Instance {
             .replace('\'', r"'\''")
             .replace('%', "%%");
         let last = source.path.last().context("the way has a leg")?;
+        let is_standby = state.standing != Standing::Independent;
+        let asks = format!("'{quoted}' {COMMAND} {RESTORE_FROM_DATA}/{SOCKET} %f %p");
+        let standby = if is_standby { STANDBY } else { "" };
         let mut settings = vec![
-            format!("restore_command='{quoted}' {COMMAND} {RESTORE_FROM_DATA}/{SOCKET} %f %p"),
+            format!("restore_command={asks} {standby}"),
             format!("recovery_target_timeline={}", last.run.tli),
+        ];
+        if is_standby {
+            settings.push("hot_standby=on".to_owned());
+            return Ok(settings);
+        }
+        settings.extend([
             "recovery_target_inclusive=on".to_owned(),
             "recovery_target_action=promote".to_owned(),
             // Nobody is let in before the end, and the limits of the spec may be lower than those
             // of the cluster that wrote the WAL.
             "hot_standby=off".to_owned(),
-        ];
+        ]);
         match source.target {
             Target::Lsn { lsn } if !self.ends_at_end(source) => {
                 settings.push(format!("recovery_target_lsn={lsn}"));
@@ -217,6 +242,9 @@ impl Instance {
         let incarnation = instruction.spec.incarnation;
         if self.agent.restore.failure(incarnation).is_some() {
             return true;
+        }
+        if state.standing != Standing::Independent {
+            return false;
         }
         if self.restoring.end_is_target {
             return false;

@@ -8,6 +8,9 @@
 //! | 0 | the file is there |
 //! | 1 | there is no such file: the end of WAL, or no such history |
 //! | 126 | recovery must end with an error |
+//!
+//! A standby is told that there is no such segment, too, when there has been no agent for a while: it
+//! can stream then, and asks again. For a restore that would be its end.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -27,6 +30,12 @@ const FAILED: u8 = 126;
 
 /// Pause before the agent is asked again.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// The last argument of a standby.
+pub(crate) const STANDBY: &str = "standby";
+
+/// How often a standby asks an agent that is not there.
+const STANDBY_ASKS: u32 = 150;
 
 /// What the agent answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,21 +74,31 @@ impl Answer {
     }
 }
 
-/// Runs with the arguments behind the first one: socket, name of the file, where to put it.
+/// Runs with the arguments behind the first one: socket, name of the file, where to put it, and
+/// [`STANDBY`] if it is one.
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<String> = arguments
         .filter_map(|argument| argument.into_string().ok())
         .collect();
-    let [socket, name, to] = arguments.as_slice() else {
+    let [socket, name, to, rest @ ..] = arguments.as_slice() else {
         return fail("expected a socket, a name and a path");
     };
+    // A history that is there must not be passed over: its number would be taken.
+    let may_give_up = rest.iter().any(|word| word == STANDBY) && !name.ends_with(".history");
+    let mut asked = 0;
     loop {
         match ask(Path::new(socket), name, to) {
             Ok(Some(Answer::Served)) => return ExitCode::SUCCESS,
             Ok(Some(Answer::Nothing)) => return NOTHING.into(),
             Ok(Some(Answer::Failed(detail))) => return fail(&detail),
             // Killed, not there yet, or in trouble: never the end of WAL.
-            Ok(Some(Answer::Again) | None) | Err(_) => std::thread::park_timeout(PAUSE),
+            Ok(Some(Answer::Again) | None) | Err(_) => {
+                asked += 1;
+                if may_give_up && asked == STANDBY_ASKS {
+                    return NOTHING.into();
+                }
+                std::thread::park_timeout(PAUSE);
+            }
         }
     }
 }

@@ -191,6 +191,36 @@ pub(crate) fn check(
     }
 }
 
+/// Reads where PostgreSQL, now on `tli`, left the history that it followed. Blocks.
+///
+/// # Errors
+/// It has no history of its own, or another one than it was told to begin.
+pub(crate) fn check_promotion(
+    data: &Path,
+    tli: u32,
+    (source, wanted): (&RestoreSource, Option<u32>),
+) -> Result<Restored, String> {
+    let parent_tli = source.path.last().map_or(0, |last| last.run.tli);
+    if tli <= parent_tli || wanted.is_some_and(|wanted| wanted != tli) {
+        return Err(format!("PostgreSQL was promoted on tli {tli}"));
+    }
+    let name = format!("{tli:08X}.history");
+    let history = fs::read_to_string(data.join("pg_wal").join(&name))
+        .map_err(|error| format!("failed to read {name}: {error}"))?;
+    let line = last_line(&history).ok_or_else(|| format!("{name} is not understood"))?;
+    if line.parent_tli != parent_tli {
+        return Err(format!(
+            "PostgreSQL went on from tli {}, not {parent_tli}",
+            line.parent_tli
+        ));
+    }
+    Ok(Restored {
+        tli,
+        parent_tli,
+        began_at: line.lsn,
+    })
+}
+
 /// The last line of a history file.
 #[derive(Debug, PartialEq, Eq)]
 struct Left {

@@ -4,8 +4,10 @@
 //! once: a file of its full size, which gets its name when all of it is there. Behind the cut of a
 //! leg it has zeros. Only so many are made ahead; when PostgreSQL asks for another one than the next
 //! – it starts again, or goes back – work begins anew from there.
+//!
+//! The last leg of a follower is open: see [`open`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -25,12 +27,15 @@ use shared::archive::way::{Segment, Way};
 use shared::units::Lsn;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
+use self::open::{Found, Made, PATIENCE, Part};
 use super::ending::LastRecord;
 use super::objects::{Reader, Unread, memory_for};
 use crate::agent::Agent;
 use crate::archive::Reserved;
+
+mod open;
 
 /// Most segments that are put together at once.
 const SEGMENTS_AT_ONCE: usize = 6;
@@ -56,6 +61,8 @@ pub(super) struct Feed {
     /// Where segments wait for PostgreSQL.
     pub(super) directory: PathBuf,
     pub(super) last_record: LastRecord,
+    /// Where the archive must reach at least; behind it the last leg is open. None if it ends.
+    open_from: Option<Lsn>,
     state: Mutex<State>,
     /// There is something to do for [`Feed::run`].
     room: Notify,
@@ -69,6 +76,9 @@ struct State {
     under_way: BTreeSet<Segment>,
     /// What is put together after those.
     next: Option<Segment>,
+    /// What the archive has not, or not all of, yet. Nothing is put together before PostgreSQL was
+    /// told.
+    open: BTreeMap<Segment, Option<Part>>,
     /// Counts how often work began anew.
     turns: u64,
     /// Counts files that were begun.
@@ -87,25 +97,34 @@ enum Setback {
 }
 
 impl Feed {
-    /// One that begins with the segment of `start` on leg `leg`. Blocks.
+    /// One that begins with the segment `first`, or with the one that is asked for if it is none and
+    /// the last leg is open. Blocks.
     pub(super) fn new(
         agent: &Arc<Agent>,
         (source, incarnation): (&RestoreSource, u64),
         segment_bytes: u32,
-        first: Segment,
+        first: Option<Segment>,
     ) -> anyhow::Result<Self> {
+        let mut source = source.clone();
+        let open_from = match source.path.last_mut() {
+            Some(last) if first.is_none() => {
+                Some(std::mem::replace(&mut last.end, Lsn::from_bytes(u64::MAX)))
+            }
+            Some(_) | None => None,
+        };
         let directory = agent.paths.restore().join("wal");
         crate::instance::ignore_absence(fs::remove_dir_all(&directory))?;
         agent.account.make_private_directory(&directory)?;
         Ok(Self {
             agent: Arc::clone(agent),
-            source: source.clone(),
+            source,
             incarnation,
             segment_bytes,
             directory,
             last_record: LastRecord::open(&agent.paths.restore())?,
+            open_from,
             state: Mutex::new(State {
-                next: Some(first),
+                next: first,
                 ..State::default()
             }),
             room: Notify::new(),
@@ -132,8 +151,8 @@ impl Feed {
                     under_way.push(self.put_together(segment));
                 }
                 tokio::select! {
-                    Some(segment) = under_way.next(), if !under_way.is_empty() => {
-                        self.finished(turn, segment);
+                    Some((segment, made)) = under_way.next(), if !under_way.is_empty() => {
+                        self.finished(turn, segment, made);
                     }
                     () = self.room.notified() => {}
                 }
@@ -147,7 +166,7 @@ impl Feed {
         let made = state.ready.len() + state.under_way.len();
         let is_full = u64::try_from(made).is_ok_and(|made| made >= ahead)
             || state.under_way.len() >= SEGMENTS_AT_ONCE;
-        if is_full || state.turns != turn {
+        if is_full || state.turns != turn || !state.open.is_empty() {
             return None;
         }
         let segment = state.next?;
@@ -156,64 +175,106 @@ impl Feed {
         Some(segment)
     }
 
-    fn finished(&self, turn: u64, segment: Segment) {
+    fn finished(&self, turn: u64, segment: Segment, made: Made) {
         let mut state = self.lock();
         if state.turns != turn {
             return;
         }
-        let is_first = state.under_way.first() == Some(&segment);
+        let is_first = state.under_way.first() == Some(&segment) && state.open.is_empty();
         state.under_way.remove(&segment);
-        state.ready.insert(segment);
+        let end = match made {
+            Made::Whole => {
+                state.ready.insert(segment);
+                Some(self.way().bytes(segment).end)
+            }
+            Made::Open(part) => {
+                let end = part.as_ref().map(|part| part.end);
+                state.open.insert(segment, part);
+                end
+            }
+        };
         drop(state);
-        if is_first {
-            self.agent.restore.lock().fetched_lsn = Some(self.way().bytes(segment).end);
+        if is_first && end.is_some() {
+            self.agent.restore.lock().fetched_lsn = end;
         }
         self.ready.notify_waiters();
     }
 
-    /// Waits until a segment is there, and moves it to `to`.
-    pub(super) async fn take(&self, segment: Segment, to: &Path) -> anyhow::Result<()> {
+    /// Waits until a segment is there, and moves it to `to`. False if it is not there yet, as far as
+    /// is known: only where the last leg is open. PostgreSQL has what it got before as `own`.
+    pub(super) async fn take(
+        &self,
+        segment: Segment,
+        (own, to): (&Path, &Path),
+    ) -> anyhow::Result<bool> {
         self.agent.restore.lock().replay_lsn = Some(segment.start);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let ready = self.ready.notified();
             tokio::pin!(ready);
             ready.as_mut().enable();
-            if self.is_ready(segment) {
-                let (from, to) = (self.file_of(segment), to.to_owned());
-                spawn_blocking(move || fs::rename(from, to))
-                    .await?
-                    .context("move a segment to PostgreSQL")?;
-                return Ok(());
+            match self.look(segment) {
+                Found::Whole => {
+                    let (from, to) = (self.file_of(segment), to.to_owned());
+                    spawn_blocking(move || fs::rename(from, to))
+                        .await?
+                        .context("move a segment to PostgreSQL")?;
+                    return Ok(true);
+                }
+                Found::Open(None) => return Ok(false),
+                Found::Open(Some(part)) => return part.give(own, to).await,
+                Found::UnderWay if self.open_from.is_none() => ready.await,
+                Found::UnderWay => {
+                    if timeout_at(deadline, ready).await.is_err() {
+                        return Ok(false);
+                    }
+                }
             }
-            ready.await;
         }
     }
 
-    /// Whether a segment can be taken; it is taken then. Begins anew from it if it is not on its
-    /// way.
-    fn is_ready(&self, segment: Segment) -> bool {
+    /// Takes a segment, if it is there. Begins anew from it if it is not on its way.
+    fn look(&self, segment: Segment) -> Found {
         let mut state = self.lock();
+        let open = state.open.remove(&segment);
         let is_ready = state.ready.remove(&segment);
-        if is_ready {
+        let found = if let Some(part) = open {
+            // When PostgreSQL asks again, it is looked for again.
+            self.begin_anew(&mut state, None);
+            Found::Open(part)
+        } else if is_ready {
             // What lies before it was not asked for, and will not be.
             let later = state.ready.split_off(&segment);
             let before = std::mem::replace(&mut state.ready, later);
             for segment in before {
                 self.discard(segment);
             }
-        } else if !state.under_way.contains(&segment) && state.next != Some(segment) {
-            tracing::debug!(lsn = %segment.start, "PostgreSQL asks for other WAL than the next");
-            state.turns += 1;
-            state.under_way.clear();
-            let ready = std::mem::take(&mut state.ready);
-            for segment in ready {
-                self.discard(segment);
+            Found::Whole
+        } else {
+            let is_next = state.next == Some(segment) && state.open.is_empty();
+            if !state.under_way.contains(&segment) && !is_next {
+                tracing::debug!(lsn = %segment.start, "PostgreSQL asks for other WAL than the next");
+                self.begin_anew(&mut state, Some(segment));
+                self.look_anew(segment);
             }
-            state.next = Some(segment);
-        }
+            Found::UnderWay
+        };
         drop(state);
         self.room.notify_one();
-        is_ready
+        found
+    }
+
+    /// Forgets what was made, and goes on with `next`.
+    fn begin_anew(&self, state: &mut State, next: Option<Segment>) {
+        state.turns += 1;
+        state.under_way.clear();
+        for segment in std::mem::take(&mut state.ready) {
+            self.discard(segment);
+        }
+        for part in std::mem::take(&mut state.open).into_values().flatten() {
+            part.discard();
+        }
+        state.next = next;
     }
 
     fn discard(&self, segment: Segment) {
@@ -228,10 +289,10 @@ impl Feed {
     }
 
     /// Puts one segment together, however long it takes; never ends if it cannot be.
-    async fn put_together(&self, segment: Segment) -> Segment {
+    async fn put_together(&self, segment: Segment) -> (Segment, Made) {
         loop {
             match self.try_once(segment).await {
-                Ok(()) => return segment,
+                Ok(made) => return (segment, made),
                 Err(Setback::Passing(detail)) => {
                     self.agent.restore.note_trouble(Some(detail));
                     sleep(PAUSE).await;
@@ -244,7 +305,7 @@ impl Feed {
         }
     }
 
-    async fn try_once(&self, segment: Segment) -> Result<(), Setback> {
+    async fn try_once(&self, segment: Segment) -> Result<Made, Setback> {
         let leg = self.source.path.get(segment.leg);
         let leg = leg.ok_or_else(|| Setback::Final("a leg that is not there".to_owned()))?;
         let range = self.way().bytes(segment);
@@ -259,6 +320,9 @@ impl Feed {
         let mut at = range.start;
         while at < range.end {
             let Some((start, read)) = objects.next().await.filter(|(start, _)| *start <= at) else {
+                if self.open_from.is_some_and(|open_from| at >= open_from) {
+                    return Ok(Made::up_to(at, segment, path));
+                }
                 board.lock().wal.forget_from(leg, segment.start);
                 let prefix = self.source.prefix_of(leg.timeline).chunks(leg.run);
                 return Err(Setback::Passing(format!(
@@ -282,7 +346,8 @@ impl Feed {
             drop(reserved);
             at = end;
         }
-        self.keep(segment, &path, &file).await.map_err(local)
+        self.keep(segment, &path, &file).await.map_err(local)?;
+        Ok(Made::Whole)
     }
 
     /// A file with the size of a segment, full of zeros. Each has a name of its own: who wrote to an
@@ -313,7 +378,7 @@ impl Feed {
     async fn keep(&self, segment: Segment, path: &Path, file: &Arc<File>) -> anyhow::Result<()> {
         let (path, file) = (path.to_owned(), Arc::clone(file));
         let to = self.file_of(segment);
-        let is_on_last_leg = segment.leg + 1 == self.source.path.len();
+        let is_on_last_leg = self.open_from.is_none() && segment.leg + 1 == self.source.path.len();
         let is_last = self.way().is_last(segment);
         let range = self.way().bytes(segment);
         let length = usize::try_from(range.end.bytes() - range.start.bytes())?;

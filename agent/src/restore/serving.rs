@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use shared::agent_api::restore::RestoreSource;
 use shared::archive::manifest::Manifest;
-use shared::archive::way::Asked;
+use shared::archive::way::{Asked, Segment};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -36,19 +36,22 @@ const WAL_DIRECTORY: &str = "pg_wal";
 pub(crate) struct Serving(JoinSet<()>);
 
 impl Serving {
-    /// Begins to answer, and to fetch what the first question will be about. Blocks for a moment.
+    /// Begins to answer, and to fetch what the first question will be about. One that `follows` may
+    /// be far beyond its backup: nothing is fetched for it before it asks. Blocks for a moment.
     pub(crate) fn begin(
         agent: &Arc<Agent>,
         (source, incarnation): (&RestoreSource, u64),
         manifest: &Manifest,
+        follows: bool,
     ) -> anyhow::Result<Self> {
         agent.restore.begin_replay(manifest.bytes());
         let segment_bytes = u32::try_from(manifest.wal_segment_bytes)?;
         let leg = leg_of(source, manifest).context("the leg of the backup")?;
-        let first = shared::archive::way::Segment {
+        let first = Segment {
             leg,
             start: shared::archive::chain::segment_start(manifest.start_lsn, segment_bytes),
         };
+        let first = (!follows).then_some(first);
         let feed = Feed::new(agent, (source, incarnation), segment_bytes, first)?;
         let feed = Arc::new(feed);
         let listener = listen(agent)?;
@@ -131,30 +134,53 @@ async fn failure(feed: &Feed) -> String {
     failed.detail
 }
 
-/// Waits for what is asked for, unless it is certain that there is no such file.
+/// Waits for what is asked for, unless it is certain that there is no such file. While a follower is
+/// promoted, nothing is waited for: PostgreSQL has all that it replayed, and would wait for us.
 async fn answer(feed: &Feed, name: &str, to: &str) -> Answer {
     let given = match Asked::parse(name, feed.segment_bytes) {
         None => return Answer::Nothing,
-        Some(Asked::History { tli }) => match feed.way().history(tli) {
+        Some(Asked::History { tli }) => match history(feed, tli) {
             None => return Answer::Nothing,
-            Some(history) => give_history(feed, history, to).await,
+            Some(history) => give_history(feed, history, to).await.map(|()| true),
         },
         Some(Asked::Segment { tli, start }) => match feed.way().segment(tli, start) {
             None => return Answer::Nothing,
-            Some(segment) => match place(feed, to) {
-                Ok(to) => feed.take(segment, &to).await,
-                Err(error) => Err(error),
+            Some(segment) => tokio::select! {
+                biased;
+                () = feed.agent.restore.promotion() => return Answer::Nothing,
+                given = give_segment(feed, segment, (name, to)) => given,
             },
         },
     };
     match given {
-        Ok(()) => Answer::Served,
+        Ok(true) => Answer::Served,
+        Ok(false) => Answer::Nothing,
         Err(error) => {
             let detail = format!("{name}: {error:#}");
             feed.agent.restore.note_trouble(Some(detail));
             Answer::Again
         }
     }
+}
+
+/// The history file of `tli`. Those that a promotion passes over are there, too: PostgreSQL takes the
+/// first number after the last leg that has none.
+fn history(feed: &Feed, tli: u32) -> Option<String> {
+    let known = feed.agent.store.get();
+    let wanted = known.instruction.as_ref()?.spec.promotion_tli;
+    let last = feed.source.path.last()?.run.tli;
+    let is_passed_over = wanted.is_some_and(|wanted| last < tli && tli < wanted);
+    let passed_over = || is_passed_over.then(|| "# not in this history\n".to_owned());
+    feed.way().history(tli).or_else(passed_over)
+}
+
+async fn give_segment(
+    feed: &Feed,
+    segment: Segment,
+    (name, to): (&str, &str),
+) -> anyhow::Result<bool> {
+    let own = feed.agent.paths.data().join(WAL_DIRECTORY).join(name);
+    feed.take(segment, (&own, &place(feed, to)?)).await
 }
 
 /// The place below the data directory that PostgreSQL names.

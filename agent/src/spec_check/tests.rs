@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 
 use shared::agent_api::restore::{Leg, NewName, Rename, RestoreSource};
-use shared::agent_api::{Absent, Birth, DatabaseSpec, HbaMethod, InstanceRole, RoleSpec};
+use shared::agent_api::{
+    Absent, Birth, DatabaseSpec, HbaMethod, InstanceRole, REPLICATION_ROLE, RoleSpec, Upstream,
+};
 use shared::archive::layout::Run;
-use shared::ids::{BackupId, ParticipantId, RequestId, TimelineId};
+use shared::ids::{BackupId, ParticipantId, RequestId, ServerId, TimelineId};
 use shared::units::Lsn;
 
 use super::*;
@@ -30,6 +32,9 @@ pub(crate) fn spec() -> InstanceSpec {
         databases: vec![database("shop", "shop")],
         absent: Absent::default(),
         slots: vec!["ringmaster_archive".to_owned()],
+        upstream: None,
+        streamers: Vec::new(),
+        promotion_tli: None,
     }
 }
 
@@ -135,7 +140,7 @@ fn our_prober_may_be_a_superuser() {
 }
 
 /// A restore that is good.
-fn source() -> RestoreSource {
+pub(crate) fn source() -> RestoreSource {
     let timeline = TimelineId::from_uuid(uuid::Uuid::from_u128(9));
     let leg = |epoch, end| Leg {
         timeline,
@@ -176,6 +181,57 @@ fn a_way_that_leads_nowhere_is_refused() {
             };
         }),
     );
+}
+
+fn following(change: impl FnOnce(&mut InstanceSpec)) -> impl FnOnce(&mut InstanceSpec) {
+    |spec: &mut InstanceSpec| {
+        with(|_| ())(spec);
+        spec.role = InstanceRole::Follower;
+        spec.upstream = Some(Upstream {
+            server: ServerId::from_uuid(uuid::Uuid::from_u128(11)),
+            host: IpAddr::from([10, 0, 0, 7]),
+            port: 5432,
+        });
+        change(spec);
+    }
+}
+
+#[test]
+fn a_follower_is_restored_to_the_end_and_a_leader_streams_from_nobody() {
+    let mut good = spec();
+    following(|spec| spec.promotion_tli = Some(3))(&mut good);
+    assert_eq!(check_spec(&good), Ok(()));
+    check(
+        "role",
+        following(|spec| spec.birth = Birth::Initdb { postgres_major: 15 }),
+    );
+    let lsn = Lsn::from_bytes(150);
+    let to_position = with(move |source| source.target = Target::Lsn { lsn });
+    check("role", following(to_position));
+    let server = ServerId::from_uuid(uuid::Uuid::from_u128(12));
+    check(
+        "streamers",
+        following(move |spec| spec.streamers = vec![server]),
+    );
+    check("streamers", move |spec| {
+        spec.streamers = vec![server, server];
+    });
+    check(
+        "upstream",
+        following(|spec| spec.role = InstanceRole::Leader),
+    );
+    check(
+        "promotion_tli",
+        following(|spec| spec.promotion_tli = Some(2)),
+    );
+    check(
+        "promotion_tli",
+        following(|spec| spec.promotion_tli = Some(5000)),
+    );
+    check("promotion_tli", |spec| spec.promotion_tli = Some(2));
+    check("settings", |spec| set(spec, "primary_conninfo", "host=x"));
+    check("settings", |spec| set(spec, "restore_command", "true"));
+    check("roles", |spec| spec.roles.push(role(REPLICATION_ROLE)));
 }
 
 #[test]

@@ -9,6 +9,11 @@
 //! Such an instance is a leader with a history of its own: PostgreSQL goes on under a new `tli`. The
 //! roles of the spec are the only ones that may log in, and nobody may before the target was reached
 //! for sure.
+//!
+//! A follower is restored in the same way, and never ends: its last leg is open. What is not in the
+//! archive beyond the end that the spec has is not there *yet*. The spec stays as it is while the
+//! leader writes; whenever PostgreSQL asks the archive again – it fell off, or there is nobody to
+//! stream from – the status wants WAL again, with the largest position as its end.
 
 use std::collections::BTreeMap;
 
@@ -150,9 +155,9 @@ pub struct RestoreStatus {
 pub enum RestoreStage {
     /// The files of the backup are fetched.
     Fetching,
-    /// WAL is replayed.
+    /// WAL is replayed: of a follower as long as it follows.
     Replaying,
-    /// The target is reached, and the instance is a leader of its own.
+    /// The target is reached, or the follower was promoted: the instance is a leader of its own.
     Finished(Restored),
     /// It does not go on until the instance is asked to be restarted (`incarnation`).
     Failed {
@@ -183,7 +188,7 @@ pub struct WantedWal {
     pub run: Run,
     /// From here on.
     pub from: Lsn,
-    /// What begins here or later is not part of the history.
+    /// What begins here or later is not part of the history; the largest position if the leg is open.
     pub end: Lsn,
 }
 

@@ -14,7 +14,8 @@ use rcgen::{
 };
 
 use super::{
-    BACKDATED, CertificateFacts, Identity, LIFETIME, PkiError, WORKER_URI_PREFIX, server_name,
+    BACKDATED, CertificateFacts, Identity, LIFETIME, PkiError, WORKER_URI_PREFIX,
+    server_common_name, server_name,
 };
 use crate::clock::Clock;
 use crate::ids::{ServerId, WorkerId};
@@ -139,11 +140,15 @@ fn server_params(
     addresses: &[IpAddr],
     clock: &dyn Clock,
 ) -> Result<CertificateParams, PkiError> {
-    let mut params = params(clock, &format!("server {server}"), LIFETIME);
+    let mut params = params(clock, &server_common_name(server), LIFETIME);
     let name = SanType::DnsName(server_name(server).try_into()?);
     let addresses = addresses.iter().map(|address| SanType::IpAddress(*address));
     params.subject_alt_names = std::iter::once(name).chain(addresses).collect();
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    // It is a client where its PostgreSQL streams from another one. Agents refuse it as a client.
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
     Ok(params)
 }
 

@@ -12,6 +12,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 
 use super::certificate::parse_identity;
+use super::workers_only::WorkersOnly;
 use super::{CertificateFacts, Identity, PkiError};
 
 /// A certificate with its key that can be replaced: connections made from then on use the new one.
@@ -91,7 +92,8 @@ impl ResolvesClientCert for HotIdentity {
     }
 }
 
-/// TLS of a server that serves only clients with a client certificate of this authority.
+/// TLS of a server that serves only workers of this authority: not agents, although their
+/// certificates are for clients, too.
 pub fn server_config(
     authority_pem: &str,
     identity: Arc<HotIdentity>,
@@ -102,7 +104,7 @@ pub fn server_config(
         .map_err(|error| PkiError::Verifier(error.to_string()))?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(Arc::new(WorkersOnly(verifier)))
         .with_cert_resolver(identity);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)

@@ -3,7 +3,7 @@
 mod by_hand;
 mod crashes;
 mod damage;
-mod driver;
+pub(super) mod driver;
 mod faults;
 mod names;
 mod promotions;

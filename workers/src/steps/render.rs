@@ -61,8 +61,7 @@ pub(crate) fn render(
         superuser: true,
         connection_limit: -1,
     }];
-    let mut databases = Vec::new();
-    let mut gone = Absent::default();
+    let (mut databases, mut gone) = (Vec::new(), Absent::default());
     let (wanted, absent): (Vec<_>, Vec<_>) = wishes.iter().partition(|wish| wish.wanted);
     for wish in &wanted {
         let Some(sealed) = &wish.verifier else {
@@ -99,6 +98,9 @@ pub(crate) fn render(
         databases,
         absent: gone,
         slots: vec![ARCHIVE_SLOT.to_owned()],
+        upstream: None,
+        streamers: Vec::new(),
+        promotion_tli: None,
     };
     let ids = |wishes: Vec<&DatabaseWish>| wishes.iter().map(|wish| wish.resource).collect();
     Ok(Rendered {

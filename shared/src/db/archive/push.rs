@@ -90,15 +90,13 @@ pub async fn load_push(
         r#"
         select
             jobs.subject_id as "timeline: TimelineId",
-            jobs.attempts,
-            jobs.request_id as "request_id: RequestId",
+            jobs.attempts, jobs.request_id as "request_id: RequestId",
             array(
                 select alerts.name
                 from alerts
                 where alerts.subject_id = jobs.subject_id and alerts.cleared_at is null
             ) as "open_alerts!",
-            case when epochs.number is null then restores.source
-            end as "birth?: Json<RestoreSource>",
+            case when epochs.number is null then restores.source end as "birth?: Json<RestoreSource>",
             participants.id as "leader?: ParticipantId",
             participants.state as "leader_state?: ParticipantState",
             participants.generation as "leader_generation?",

@@ -23,15 +23,15 @@ const PATIENCE: Duration = Duration::from_mins(3);
 const SIGNED_FOR: Duration = Duration::from_mins(15);
 
 /// A server that is born from the archive of another one.
-pub(super) struct Fork {
-    pub(super) server: AgentServer,
-    pub(super) spec: InstanceSpec,
-    pub(super) source: RestoreSource,
+pub(in crate::agent) struct Fork {
+    pub(in crate::agent) server: AgentServer,
+    pub(in crate::agent) spec: InstanceSpec,
+    pub(in crate::agent) source: RestoreSource,
     segment_bytes: u32,
 }
 
 /// A restore of a backup with one leg.
-pub(super) fn source(
+pub(in crate::agent) fn source(
     world: &World,
     manifest: &Manifest,
     end: Lsn,
@@ -55,12 +55,15 @@ pub(super) fn source(
 
 impl Fork {
     /// A server that was told to be born.
-    pub(super) async fn begin(world: &World, source: &RestoreSource) -> anyhow::Result<Self> {
+    pub(in crate::agent) async fn begin(
+        world: &World,
+        source: &RestoreSource,
+    ) -> anyhow::Result<Self> {
         Self::begin_with(world, source, true).await
     }
 
     /// The same, whose PostgreSQL may outlive its agent.
-    pub(super) async fn begin_with(
+    pub(in crate::agent) async fn begin_with(
         world: &World,
         source: &RestoreSource,
         die_with_agent: bool,
@@ -70,7 +73,7 @@ impl Fork {
     }
 
     /// The same on a given server, of the spec that `change` makes.
-    pub(super) async fn on(
+    pub(in crate::agent) async fn on(
         world: &World,
         source: &RestoreSource,
         server: AgentServer,
@@ -93,7 +96,7 @@ impl Fork {
     }
 
     /// Signs once what is wanted. Gives the status from before.
-    pub(super) async fn allow(&self, world: &World) -> anyhow::Result<InstanceStatus> {
+    pub(in crate::agent) async fn allow(&self, world: &World) -> anyhow::Result<InstanceStatus> {
         let status = self.server.status().await?;
         let wants = status.restore.as_ref().context("it is a restore")?;
         let asker = Asker {
@@ -114,7 +117,7 @@ impl Fork {
     }
 
     /// Signs what is wanted until the status is `enough`.
-    pub(super) async fn drive(
+    pub(in crate::agent) async fn drive(
         &self,
         world: &World,
         what: &str,
@@ -139,7 +142,7 @@ impl Fork {
     }
 
     /// Restores to the end.
-    pub(super) async fn finish(&self, world: &World) -> anyhow::Result<InstanceStatus> {
+    pub(in crate::agent) async fn finish(&self, world: &World) -> anyhow::Result<InstanceStatus> {
         let generation = self.spec.generation;
         let status = self.drive(world, "finished", |status, restore| {
             status.converged_generation == generation
@@ -153,7 +156,7 @@ impl Fork {
     }
 
     /// Restores until that fails. Gives why.
-    pub(super) async fn fail(&self, world: &World) -> anyhow::Result<String> {
+    pub(in crate::agent) async fn fail(&self, world: &World) -> anyhow::Result<String> {
         let status = self.drive(world, "ended", |status, restore| {
             matches!(
                 restore.stage,
@@ -174,12 +177,12 @@ impl Fork {
     }
 
     /// A superuser's session.
-    pub(super) async fn session(&self) -> sqlx::Result<PgConnection> {
+    pub(in crate::agent) async fn session(&self) -> sqlx::Result<PgConnection> {
         self.server.connect(&self.spec, PROBER_ROLE, "shop").await
     }
 
     /// How many rows of the [`World`] it has.
-    pub(super) async fn rows(&self) -> anyhow::Result<u64> {
+    pub(in crate::agent) async fn rows(&self) -> anyhow::Result<u64> {
         let rows: i64 = sqlx::query_scalar("select count(*) from written")
             .fetch_one(&mut self.session().await?)
             .await?;
@@ -188,7 +191,7 @@ impl Fork {
 }
 
 /// The clock of the leader.
-pub(super) async fn now(world: &World) -> anyhow::Result<DateTime<Utc>> {
+pub(in crate::agent) async fn now(world: &World) -> anyhow::Result<DateTime<Utc>> {
     let now = sqlx::query_scalar("select clock_timestamp()");
     Ok(now.fetch_one(&mut world.session().await?).await?)
 }

@@ -121,6 +121,8 @@ fn agent_status() -> InstanceStatus {
             flush_lsn: None,
             wal_wait_ms: Some(9_000),
             archive_slot: None,
+            in_recovery: None,
+            standby: None,
         }),
         crashes: 0,
         last_error: None,
