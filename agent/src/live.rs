@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use shared::agent_api::{ARCHIVE_SLOT, SlotStatus, SlotWal};
+use shared::agent_api::{ARCHIVE_SLOT, SAMPLE_AGE_MAX, SlotStatus, SlotWal};
 use shared::ids::ServerId;
 use shared::pki::server_of_name;
 use shared::units::Lsn;
@@ -27,9 +27,6 @@ pub(crate) use wal::{Silence, WalState, Writer};
 
 /// Longest time an answer of ours waits for PostgreSQL.
 const PATIENCE: Duration = Duration::from_millis(500);
-
-/// How long an answer of PostgreSQL is given again.
-const FRESH: Duration = Duration::from_millis(500);
 
 /// WAL position, whether any process waits for a write or sync of WAL at this moment, the slot of
 /// the archive, and how far WAL is replayed.
@@ -126,7 +123,7 @@ impl Sampler {
         };
         if let Some((at, pid, sample)) = kept.newest
             && pid == running.pid
-            && at.elapsed() < FRESH
+            && at.elapsed() < SAMPLE_AGE_MAX
         {
             return sample;
         }

@@ -107,6 +107,10 @@ fn check_following(spec: &InstanceSpec) -> Result<(), String> {
 }
 
 fn check_renames(spec: &InstanceSpec, source: &RestoreSource) -> Result<(), String> {
+    // Nothing is renamed in what goes.
+    if matches!(spec.role, InstanceRole::Stopped | InstanceRole::Removed) {
+        return Ok(());
+    }
     let (mut databases, mut roles) = (BTreeSet::new(), BTreeSet::new());
     for rename in &source.renames {
         let NewName { from, to } = &rename.database;

@@ -32,6 +32,13 @@ pub(crate) enum Standing {
     Promotes,
 }
 
+impl Standing {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_independent(&self) -> bool {
+        *self == Self::Independent
+    }
+}
+
 /// What is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,7 +67,8 @@ pub(crate) struct State {
     #[serde(default)]
     pub(crate) restored: Option<Restored>,
     /// Whether it follows. What was told to be a leader never does again.
-    #[serde(default)]
+    /// Left out where it says nothing, so that an agent of before can read the rest.
+    #[serde(default, skip_serializing_if = "Standing::is_independent")]
     pub(crate) standing: Standing,
 }
 

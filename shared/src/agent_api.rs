@@ -21,6 +21,7 @@ pub mod wal;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -45,6 +46,10 @@ pub const REPLICATION_ROLE: &str = "ringmaster_replication";
 
 /// The physical replication slot that keeps WAL until it is in the archive.
 pub const ARCHIVE_SLOT: &str = "ringmaster_archive";
+
+/// What a status says of a running PostgreSQL is at most so old: questions of many askers are answered
+/// from one sample.
+pub const SAMPLE_AGE_MAX: Duration = Duration::from_millis(500);
 
 /// PostgreSQL's data directory, below the directory of a server that belongs to its agent.
 pub const DATA_DIRECTORY: &str = "data";

@@ -178,7 +178,9 @@ fn remove_later_histories(directory: &Path, followed: u32) -> anyhow::Result<()>
 /// The `tli` of a segment or history file; none of another file.
 fn tli_in_name(name: &str) -> Option<u32> {
     let is_segment = name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let tli = name.strip_suffix(".history").or_else(|| is_segment.then_some(name));
+    let tli = name
+        .strip_suffix(".history")
+        .or_else(|| is_segment.then_some(name));
     u32::from_str_radix(tli?.get(..8)?, 16).ok()
 }
 

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use shared::archive::plan::{Target, Unplannable, plan};
+use shared::archive::plan::{Target, Unplannable};
 use shared::db::archive::{Lineage, lineage};
-use shared::db::idempotency::Key;
+use shared::db::idempotency::{self, Key};
+use shared::db::operations;
 use shared::db::plans::{self, Plan};
 use shared::db::resources::Resource;
-use shared::db::resources::create::{NewFork, NewResource, create};
+use shared::db::resources::create::{CreateError, NewFork, NewResource, create};
 use shared::db::resources::fork::timeline_of;
+use shared::db::tokens::Bearer;
 use shared::domain::{JobKind, TokenScope, parse_moment};
 use shared::http_api::{ForkResource, IDEMPOTENCY_KEY_HEADER, Operation, Problem, ProblemCode};
 use shared::ids::{OperationId, ResourceId};
@@ -77,6 +79,10 @@ pub(crate) fn route(app: &Arc<App>) -> Routes {
 async fn handle(app: &App, call: &mut Call, original: &str) -> Result<Response, Failure> {
     let bearer = call.authorise(app, TokenScope::Write).await?;
     let wanted: ForkResource = call.json()?;
+    let request_hash = hash(original, &wanted);
+    if let Some(answered) = answered(app, call, &bearer, request_hash).await? {
+        return Ok(answer::accepted(&answered));
+    }
     let original = find_resource(app, original).await?;
     let name = valid_name(&wanted.name)?;
     let plan = plan_of(app, &original, wanted.plan.as_deref()).await?;
@@ -84,7 +90,6 @@ async fn handle(app: &App, call: &mut Call, original: &str) -> Result<Response, 
     let asked = asked_target(&wanted, now)?;
     let lineage = lineage_of(app, &original).await?;
     check_target(&lineage, asked, now)?;
-    let request_hash = hash(original.id, &wanted);
     let new = NewResource {
         id: ResourceId::new(),
         operation_id: OperationId::new(),
@@ -108,6 +113,26 @@ async fn handle(app: &App, call: &mut Call, original: &str) -> Result<Response, 
         created.operation.resource_id.into(),
     ));
     Ok(answer::accepted(&Operation::from(created.operation)))
+}
+
+/// What an earlier request with the same key was answered, whatever became of the original since.
+async fn answered(
+    app: &App,
+    call: &Call,
+    bearer: &Bearer,
+    request_hash: [u8; 32],
+) -> Result<Option<Operation>, Failure> {
+    let Some(key) = call.header(IDEMPOTENCY_KEY_HEADER)? else {
+        return Ok(None);
+    };
+    match idempotency::lookup(&app.pool, bearer.id, key).await? {
+        None => Ok(None),
+        Some(used) if used.request_hash == request_hash => {
+            let operation = operations::get(&app.pool, used.operation_id).await?;
+            Ok(operation.map(Operation::from))
+        }
+        Some(_) => Err(CreateError::KeyReused.into()),
+    }
 }
 
 /// The plan of the copy. Both must have servers of their own: a shared one has neighbours.
@@ -181,7 +206,6 @@ async fn lineage_of(app: &App, original: &Resource) -> Result<Lineage, Failure> 
 /// Refuses what will never be restored, and names what can be. What is written now may be on its
 /// way to the archive.
 fn check_target(lineage: &Lineage, target: Target, now: DateTime<Utc>) -> Result<(), Failure> {
-    let known = lineage.known(now);
     let refused = |refused: Unplannable| match refused {
         Unplannable::OutsideOfWindows { .. } => {
             Failure::new(ProblemCode::InvalidTarget, refused.to_string())
@@ -198,11 +222,11 @@ fn check_target(lineage: &Lineage, target: Target, now: DateTime<Utc>) -> Result
         }
     };
     let target = if on_its_way { Target::End } else { target };
-    plan(&known, target).map(drop).map_err(refused)
+    lineage.plan(target, now).map(drop).map_err(refused)
 }
 
 /// What makes two requests with one key the same: their meaning, not their spelling.
-fn hash(original: ResourceId, wanted: &ForkResource) -> [u8; 32] {
+fn hash(original: &str, wanted: &ForkResource) -> [u8; 32] {
     let ForkResource {
         name,
         plan,

@@ -28,7 +28,7 @@ impl Info {
             return say_json(&detail);
         }
         let mut lines = about_resource(&detail);
-        lines.extend(detail.fork.iter().map(about_fork));
+        lines.extend(detail.fork.iter().flat_map(about_fork));
         lines.extend(detail.observation.iter().flat_map(about_observation));
         lines.extend(detail.protection.iter().flat_map(about_protection));
         for alert in &detail.alerts {
@@ -73,7 +73,7 @@ fn about_resource(detail: &ResourceDetail) -> Vec<Line> {
     lines
 }
 
-fn about_fork(fork: &ForkDetail) -> Line {
+fn about_fork(fork: &ForkDetail) -> Vec<Line> {
     let as_of = match (fork.target_at, fork.target_lsn) {
         (Some(at), _) => moment(at),
         (None, Some(lsn)) => lsn.to_string(),
@@ -81,10 +81,17 @@ fn about_fork(fork: &ForkDetail) -> Line {
     };
     let branch = fork.branch_lsn;
     let left = branch.map_or_else(String::new, |lsn| format!(", which it left at {lsn}"));
-    (
-        "fork of",
-        format!("{} as of {as_of}{left}", fork.parent_name),
-    )
+    let text = format!("{} as of {as_of}{left}", fork.parent_name);
+    let mut lines = vec![("fork of", text)];
+    let known_to_miss = fork.complete_until.filter(|until| *until < fork.asked_at);
+    lines.extend(known_to_miss.map(|until| {
+        let text = format!(
+            "the original did not answer: only what was committed before {} is certain to be here",
+            moment(until)
+        );
+        ("FORK", text)
+    }));
+    lines
 }
 
 fn about_protection(protection: &Protection) -> Vec<Line> {

@@ -19,7 +19,8 @@ mod wishes;
 pub use alerts::{AlertSubject, settle_alert};
 pub use census::{Count, census};
 pub use forks::{
-    ForkRow, ForkView, Names, load_fork, note_end_of_fork, note_source_of_fork, refuse_fork,
+    ForkRow, ForkView, Names, load_fork, note_end_of_fork, note_silence_of_original,
+    note_source_of_fork, refuse_fork,
 };
 pub use participants::{
     Instruction, ParticipantRestore, ParticipantRow, acknowledge, move_participant,

@@ -47,6 +47,7 @@ impl From<db::resources::fork::ForkOf> for super::ForkDetail {
             target_at: fork.target_at,
             target_lsn: fork.target_lsn,
             asked_at: fork.asked_at,
+            complete_until: fork.complete_until,
             branch_lsn: fork.branch_lsn,
             planned_at: fork.planned_at,
             bytes_done: fork.bytes_done,

@@ -58,6 +58,9 @@ pub struct ForkDetail {
     pub target_lsn: Option<Lsn>,
     /// Moment of the request.
     pub asked_at: DateTime<Utc>,
+    /// It has everything that was committed to the original before this moment, or up to the target:
+    /// not before the request, unless the original did not answer. Null before that is known.
+    pub complete_until: Option<DateTime<Utc>>,
     /// Where it left the history of the original; null before that is known.
     #[schema(value_type = Option<String>, example = "0/16B3748")]
     pub branch_lsn: Option<Lsn>,

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use http::Method;
 use shared::archive::plan::Target;
+use shared::archive::store::ObjectStore as _;
 use shared::clock::{Clock as _, SystemClock};
 use shared::db::archive::{NewCapture, current_epoch, lineage, request_capture};
 use shared::db::operations;
 use shared::db::resources::fork;
 use shared::domain::{OperationState, ResourceState, TokenScope};
-use shared::ids::{OperationId, RequestId, ResourceId, TimelineId};
+use shared::ids::{BackupId, OperationId, RequestId, ResourceId, TimelineId};
 use shared::units::Lsn;
 use sqlx::{Executor as _, PgConnection};
+use tests::object_server::{Fault, On};
 use tests::world::PATIENCE;
 use tokio::time::{Instant, sleep};
 
@@ -140,6 +143,13 @@ async fn a_copy_has_all_that_was_committed_and_is_a_database_of_its_own() -> any
             .await?;
     let original = protected.world.row(protected.id).await?.role_name;
     assert!(!roles.contains(&original), "{roles:?}");
+    drop(owner);
+    protected.world.destroy(fork).await?;
+    protected
+        .world
+        .until(fork, ResourceState::Deprovisioned)
+        .await?;
+    assert_eq!(numbers(&mut customer).await?, [1, 3]);
     Ok(())
 }
 
@@ -250,5 +260,56 @@ async fn a_copy_is_made_while_its_worker_dies_and_its_original_is_written_to() -
     let expected: Vec<i32> = (1..).take(found.len()).collect();
     assert!(!found.is_empty() && found == expected, "{found:?}");
     assert_eq!(numbers(&mut customer).await?.len(), 49);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_only_a_row_knows_is_not_restored_from() -> anyhow::Result<()> {
+    let protected = Protected::start().await?;
+    let known = until_first_backup(&protected).await?;
+    let mut customer = protected.world.connect(protected.id).await?;
+    add(&mut customer, 1).await?;
+    let epoch = protected.until_archived(&mut customer).await?;
+    let gone = epoch.record.prefix().backup_sentinel(known[0].id);
+    protected.server.store().delete(&[gone]).await?;
+    let (_, mut owner) = copy(&protected, (protected.id, "staging"), Target::End).await?;
+    assert_eq!(numbers(&mut owner).await?, [1]);
+    let from: Vec<BackupId> = sqlx::query_scalar("select backup_id from restores")
+        .fetch_all(&protected.world.database.pool)
+        .await?;
+    assert!(
+        !from.is_empty() && !from.contains(&known[0].id),
+        "{from:?} {known:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_can_be_destroyed_before_it_is_there() -> anyhow::Result<()> {
+    let protected = Protected::start().await?;
+    until_first_backup(&protected).await?;
+    // What it would restore from does not answer any more.
+    let faults = protected.server.faults();
+    faults.set(Fault::Hang, On::method(Method::GET).path_has("/backups/"));
+    let id = protected
+        .world
+        .fork(protected.id, "staging", Target::End)
+        .await?;
+    let told = "select generation > 0 from participants where restore_id is not null";
+    let begun = Instant::now();
+    while sqlx::query_scalar::<_, bool>(told)
+        .fetch_optional(&protected.world.database.pool)
+        .await?
+        != Some(true)
+    {
+        anyhow::ensure!(begun.elapsed() < PATIENCE, "nobody is told to restore");
+        sleep(LOOK).await;
+    }
+    protected.world.destroy(id).await?;
+    let row = protected
+        .world
+        .until(id, ResourceState::Deprovisioned)
+        .await?;
+    assert!(row.base.is_none(), "{row:#?}");
     Ok(())
 }

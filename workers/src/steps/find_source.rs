@@ -5,12 +5,16 @@
 //! the original had flushed its WAL, and planned once the archive has that.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use shared::agent_api::SAMPLE_AGE_MAX;
 use shared::agent_api::restore::{NewName, Rename, RestoreSource};
-use shared::archive::plan::{Plan, Target, Unplannable, plan};
+use shared::archive::layout::Prefix;
+use shared::archive::plan::{Plan, Target, Unplannable};
+use shared::archive::sentinel::Sentinel;
 use shared::db::DbError;
 use shared::db::archive::{Lineage, NewRestore, hold_restore, lineage};
 use shared::db::fleet::{
-    ForkRow, ResourceRow, load_fork, note_end_of_fork, note_source_of_fork, refuse_fork,
+    ForkRow, ResourceRow, load_fork, note_end_of_fork, note_silence_of_original,
+    note_source_of_fork, refuse_fork,
 };
 use shared::db::jobs::JobKey;
 use shared::domain::JobKind;
@@ -24,7 +28,7 @@ use crate::ring::TurnError;
 
 /// Time for which an original that does not answer is waited for, before the copy is made of what
 /// the archive has of it.
-const PATIENCE: TimeDelta = TimeDelta::seconds(30);
+const PATIENCE: TimeDelta = TimeDelta::seconds(60);
 
 /// Comes one step nearer to the source of the copy that `row` begins as.
 pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Performed, TurnError> {
@@ -34,63 +38,120 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
     let Some(end) = fork.end else {
         return note_end(context, &fork).await;
     };
-    let Some(lineage) = lineage(&context.pool, fork.timeline).await? else {
+    let Some(mut lineage) = lineage(&context.pool, fork.timeline).await? else {
         return Ok(Performed::Done);
     };
     if lineage.watermark < end.0 {
+        if fork.leader.is_none() {
+            // What was not archived is gone with it.
+            return store_end(context, &fork, archived(&lineage)).await;
+        }
         wake_push(context, &fork).await;
         return Ok(Performed::Done);
     }
-    match plan(&lineage.known(end.1), fork.target) {
+    match plan_with_what_is_there(context, &mut lineage, (fork.target, end.1)).await? {
         Ok(plan) => store(context, &fork, &lineage, plan).await,
         // Its first backup, or the one after a gap, is on its way.
-        Err(Unplannable::OutsideOfWindows { .. }) if fork.target == Target::End => {
+        Err(Unplannable::OutsideOfWindows { .. })
+            if fork.target == Target::End && fork.leader.is_some() =>
+        {
             ask_for_backup(context, &fork).await
         }
         Err(refused) => refuse(context, &fork, &refused).await,
     }
 }
 
-/// Notes how far the original has flushed now, or what the archive has if it cannot be asked.
+/// Plans with backups that are in the archive: rows of a control database that was put back may know
+/// of some that were deleted since.
+async fn plan_with_what_is_there(
+    context: &Context,
+    lineage: &mut Lineage,
+    (target, complete_until): (Target, DateTime<Utc>),
+) -> Result<Result<Plan, Unplannable>, TurnError> {
+    loop {
+        let planned = lineage.plan(target, complete_until);
+        let (Ok(plan), Some(archive)) = (&planned, &context.archive) else {
+            return Ok(planned);
+        };
+        let prefix = Prefix {
+            timeline: plan.backup.timeline,
+            system_identifier: lineage.system_identifier,
+        };
+        let id = plan.backup.backup;
+        if Sentinel::find(archive.store.as_ref(), prefix, id)
+            .await?
+            .is_some()
+        {
+            return Ok(planned);
+        }
+        tracing::warn!(backup.id = %id, "a backup that is on record is not in the archive");
+        lineage.backups.retain(|taken| taken.backup != id);
+    }
+}
+
+/// Notes how far the original has flushed now. What the archive has must do if it is gone, or was not
+/// heard for long.
 async fn note_end(context: &Context, fork: &ForkRow) -> Result<Performed, TurnError> {
-    let asked_at = context.now();
-    let end = match flushed(context, fork).await {
-        Some(lsn) => Some((lsn, asked_at)),
-        None if asked_at - fork.asked_at >= PATIENCE => archived(context, fork).await?,
-        None => None,
+    let now = context.now();
+    if fork.leader.is_some() {
+        // What an agent says may be a moment old, and a customer has seen commits since.
+        tokio::time::sleep(SAMPLE_AGE_MAX).await;
+        match ask(context, fork).await {
+            Some(Some(lsn)) => return store_end(context, fork, (lsn, now)).await,
+            // PostgreSQL starts, and all that was committed is on its disk.
+            Some(None) => return Ok(Performed::Done),
+            None => {}
+        }
+    }
+    let Some(silent_since) = fork.silent_since else {
+        let noted = note_silence_of_original(&context.pool, fork.resource, now).await?;
+        return Ok(noted.into());
     };
-    let Some(end) = end else {
+    if fork.leader.is_some() && now - silent_since < PATIENCE {
         return Ok(Performed::Done);
-    };
-    let noted = note_end_of_fork(&context.pool, fork.resource, end).await?;
+    }
+    match lineage(&context.pool, fork.timeline).await? {
+        Some(lineage) => store_end(context, fork, archived(&lineage)).await,
+        None => Ok(Performed::Done),
+    }
+}
+
+async fn store_end(
+    context: &Context,
+    fork: &ForkRow,
+    end: (Lsn, DateTime<Utc>),
+) -> Result<Performed, TurnError> {
+    let before = fork.end.map(|(lsn, _)| lsn);
+    let noted = note_end_of_fork(&context.pool, fork.resource, before, end).await?;
     tracing::info!(
         resource.id = %fork.resource, timeline.id = %fork.timeline, end = %end.0,
-        request_id = %fork.request_id, "a copy is made of what is before this",
+        complete_until = %end.1, request_id = %fork.request_id,
+        "a copy is made of what is before this",
     );
     wake_push(context, fork).await;
     Ok(noted.into())
 }
 
-async fn flushed(context: &Context, fork: &ForkRow) -> Option<Lsn> {
+/// How far the original has flushed: null if it does not answer, and if its PostgreSQL does not.
+async fn ask(context: &Context, fork: &ForkRow) -> Option<Option<Lsn>> {
     let (server, address) = fork.leader.as_ref()?;
     let agent = Agents::address(*server, address.as_ref()?)?;
-    let Asked::Answered(status) = context.agents.ask(agent, fork.request_id).await else {
-        return None;
-    };
-    status.postgres.as_ref()?.flush_lsn
+    match context.agents.ask(agent, fork.request_id).await {
+        Asked::Answered(status) => Some(
+            status
+                .postgres
+                .as_ref()
+                .and_then(|postgres| postgres.flush_lsn),
+        ),
+        Asked::Refused | Asked::Silent => None,
+    }
 }
 
-async fn archived(
-    context: &Context,
-    fork: &ForkRow,
-) -> Result<Option<(Lsn, DateTime<Utc>)>, DbError> {
-    let lineage = lineage(&context.pool, fork.timeline).await?;
-    Ok(lineage.map(|lineage| {
-        // What is not known to be complete is not promised.
-        let backups = lineage.backups.iter().map(|backup| backup.stopped_at);
-        let until = lineage.complete_until.or_else(|| backups.max());
-        (lineage.watermark, until.unwrap_or(DateTime::UNIX_EPOCH))
-    }))
+/// What the archive has: what is not known to be complete is not promised.
+fn archived(lineage: &Lineage) -> (Lsn, DateTime<Utc>) {
+    let backups = lineage.backups.iter().map(|backup| backup.stopped_at);
+    let until = lineage.complete_until.or_else(|| backups.max());
+    (lineage.watermark, until.unwrap_or(DateTime::UNIX_EPOCH))
 }
 
 async fn wake_push(context: &Context, fork: &ForkRow) {

@@ -8,7 +8,7 @@ use sqlx::{PgExecutor, PgPool};
 
 use super::lsn;
 use crate::archive::layout::Run;
-use crate::archive::plan::{Known, Taken, Written};
+use crate::archive::plan::{Known, Plan, Taken, Target, Unplannable, Written, plan, windows};
 use crate::db::DbError;
 use crate::ids::{BackupId, TimelineId};
 use crate::units::Lsn;
@@ -27,6 +27,8 @@ pub struct Lineage {
     /// Everything that was committed before this moment is in the archive; null while that is not
     /// known.
     pub complete_until: Option<DateTime<Utc>>,
+    /// Moment its own history began; null if it comes from no other timeline.
+    pub began_at: Option<DateTime<Utc>>,
     /// `system_identifier` of the cluster.
     pub system_identifier: u64,
     /// Size of a WAL segment of the cluster, in bytes.
@@ -34,9 +36,36 @@ pub struct Lineage {
 }
 
 impl Lineage {
+    /// Plans a restore to `target`, if everything that was committed before `complete_until` is below
+    /// the watermark. What was before the timeline's own history began is its parent's: to be restored
+    /// from there.
+    ///
+    /// # Errors
+    /// [`Unplannable`] names what can be restored.
+    pub fn plan(&self, target: Target, complete_until: DateTime<Utc>) -> Result<Plan, Unplannable> {
+        let known = self.known(complete_until);
+        let planned = plan(&known, target)?;
+        let is_own = match (target, self.began_at) {
+            (Target::Time { at }, Some(began_at)) => at >= began_at,
+            (Target::Lsn { .. }, Some(_)) => {
+                let last = planned.path.last();
+                last.is_some_and(|leg| leg.timeline == self.tip.0)
+            }
+            (Target::End, _) | (_, None) => true,
+        };
+        if is_own {
+            return Ok(planned);
+        }
+        let mut windows = windows(&known)?;
+        for window in &mut windows.0 {
+            window.from = window.from.max(self.began_at.unwrap_or(window.from));
+        }
+        Err(Unplannable::OutsideOfWindows { target, windows })
+    }
+
     /// What a restore is planned from, if everything that was committed before `complete_until` is
     /// below the watermark.
-    pub fn known(&self, complete_until: DateTime<Utc>) -> Known<'_> {
+    fn known(&self, complete_until: DateTime<Utc>) -> Known<'_> {
         Known {
             epochs: &self.epochs,
             tip: self.tip,
@@ -63,6 +92,10 @@ pub async fn lineage(pool: &PgPool, timeline: TimelineId) -> Result<Option<Linea
         tip: (timeline, tip.number.unsigned_abs()),
         watermark: lsn(tip.watermark_lsn),
         complete_until: tip.complete_until,
+        began_at: rows
+            .iter()
+            .find(|row| row.timeline == timeline && row.is_branch())
+            .map(|row| row.created_at),
         system_identifier: system_identifier.map_err(|error: std::num::ParseIntError| {
             DbError::Malformed {
                 action: "read a history",
@@ -88,13 +121,29 @@ struct Row {
     parent_timeline: Option<TimelineId>,
     parent_number: Option<i32>,
     cut_lsn: Option<i64>,
+    kept_from_lsn: Option<i64>,
+    created_at: DateTime<Utc>,
 }
 
 /// What is missing, by epoch.
 type Gaps = HashMap<(TimelineId, i32), Vec<Range<Lsn>>>;
 
 impl Row {
+    /// Whether it went on from an epoch of another timeline.
+    fn is_branch(&self) -> bool {
+        let parent = self.parent_timeline;
+        parent.is_some_and(|parent| parent != self.timeline)
+    }
+
     fn written(&self, gaps: &mut Gaps) -> Written {
+        let mut missing = gaps
+            .remove(&(self.timeline, self.number))
+            .unwrap_or_default();
+        // What was let go of is as good as lost.
+        if let Some(kept_from) = self.kept_from_lsn.filter(|from| *from > self.start_lsn) {
+            missing.retain(|gap| gap.end > lsn(kept_from));
+            missing.insert(0, lsn(self.start_lsn)..lsn(kept_from));
+        }
         let parent = self
             .parent_timeline
             .zip(self.parent_number)
@@ -107,9 +156,7 @@ impl Row {
             },
             start: lsn(self.start_lsn),
             watermark: lsn(self.watermark_lsn),
-            gaps: gaps
-                .remove(&(self.timeline, self.number))
-                .unwrap_or_default(),
+            gaps: missing,
             parent: parent
                 .map(|((timeline, number), cut)| (timeline, number.unsigned_abs(), lsn(cut))),
         }
@@ -139,7 +186,9 @@ async fn epochs(ex: impl PgExecutor<'_>, timeline: TimelineId) -> Result<Vec<Row
             complete_until,
             parent_timeline_id as "parent_timeline: TimelineId",
             parent_number,
-            cut_lsn
+            cut_lsn,
+            kept_from_lsn,
+            created_at
         from epochs
         where timeline_id in (select id from line)
         order by timeline_id, number

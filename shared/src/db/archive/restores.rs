@@ -27,7 +27,7 @@ pub struct NewRestore<'a> {
 
 /// Stores a restore; from now on nothing that it needs is deleted from the archive.
 ///
-/// Overtaken if its backup is not there any more: then another one is to be planned. The caller owns
+/// Overtaken if its backup or some of its WAL is not kept any more: then another one is to be planned. The caller owns
 /// the transaction, and rolls it back then.
 pub async fn hold_restore(
     conn: &mut PgConnection,
@@ -35,6 +35,8 @@ pub async fn hold_restore(
 ) -> Result<Recorded, DbError> {
     let path = &new.source.path;
     let timelines: Vec<_> = path.iter().map(|leg| leg.timeline.as_uuid()).collect();
+    let numbers = path.iter().map(|leg| i32::try_from(leg.run.epoch));
+    let numbers: Vec<_> = numbers.map(|number| number.unwrap_or(i32::MAX)).collect();
     // Whoever marks something to be deleted takes the same lock: one of the two sees the other.
     sqlx::query!(
         "select id from timelines where id = any($1) order by id for update",
@@ -56,6 +58,20 @@ pub async fn hold_restore(
             backups.id = $3
             and backups.state = 'finished'
             and coalesce(epochs.kept_from_lsn, epochs.start_lsn) <= backups.start_lsn
+            -- Of the legs behind that of the backup all is needed.
+            and not exists (
+                select
+                from unnest($8::uuid[], $9::integer[])
+                    with ordinality as legs (timeline_id, number, place)
+                join unnest($8::uuid[], $9::integer[])
+                    with ordinality as own (timeline_id, number, place)
+                    on own.timeline_id = backups.timeline_id
+                    and own.number = backups.epoch_number
+                    and own.place < legs.place
+                join epochs as later
+                    on later.timeline_id = legs.timeline_id and later.number = legs.number
+                where later.kept_from_lsn > later.start_lsn
+            )
         "#,
         new.id.as_uuid(),
         new.source.timeline.as_uuid(),
@@ -64,6 +80,8 @@ pub async fn hold_restore(
         i32::try_from(new.segment_bytes).unwrap_or(i32::MAX),
         new.request_id.as_uuid(),
         new.now,
+        &timelines,
+        &numbers,
     )
     .execute(conn)
     .await

@@ -44,8 +44,8 @@ pub struct ForkRow {
     /// Position and moment: everything committed before the moment is in WAL before the position.
     /// Null before that is known.
     pub end: Option<(Lsn, DateTime<Utc>)>,
-    /// Moment it was asked for.
-    pub asked_at: DateTime<Utc>,
+    /// Moment the original was first asked in vain how far it is; null while it answers.
+    pub silent_since: Option<DateTime<Utc>>,
     /// Database and owner of the original.
     pub original: Names,
     /// Database and owner of the copy.
@@ -80,7 +80,7 @@ pub async fn load_fork(
             forks.target_at,
             forks.end_lsn,
             forks.end_at,
-            forks.asked_at,
+            forks.silent_since,
             resources.database_name,
             resources.role_name,
             resources.request_id as "request_id: RequestId",
@@ -116,7 +116,7 @@ pub async fn load_fork(
         timeline: row.timeline,
         target: target(row.target_lsn, row.target_at),
         end: row.end_lsn.map(position).zip(row.end_at),
-        asked_at: row.asked_at,
+        silent_since: row.silent_since,
         original: Names {
             database: row.parent_database_name,
             role: row.parent_role_name,
@@ -147,21 +147,46 @@ fn position(stored: i64) -> Lsn {
     Lsn::from_bytes(stored.unsigned_abs())
 }
 
-/// Notes up to where WAL must be in the archive before the copy is planned; the first note stays.
-pub async fn note_end_of_fork(
+/// Notes that the original was asked in vain; the first note stays until it answers.
+pub async fn note_silence_of_original(
     ex: impl PgExecutor<'_>,
     id: ResourceId,
-    (lsn, at): (Lsn, DateTime<Utc>),
+    since: DateTime<Utc>,
 ) -> Result<Recorded, DbError> {
     let done = sqlx::query!(
         r#"
         update forks
-        set end_lsn = $2, end_at = $3
-        where resource_id = $1 and end_lsn is null
+        set silent_since = $2
+        where resource_id = $1 and end_lsn is null and silent_since is null
         "#,
         id.as_uuid(),
-        i64::try_from(lsn.bytes()).unwrap_or(i64::MAX),
+        since,
+    )
+    .execute(ex)
+    .await
+    .map_err(DbError::during("note that an original is silent"))?;
+    Ok(Recorded::of(done.rows_affected()))
+}
+
+/// Notes up to where WAL must be in the archive before the copy is planned, if it is still noted as
+/// `before`.
+pub async fn note_end_of_fork(
+    ex: impl PgExecutor<'_>,
+    id: ResourceId,
+    before: Option<Lsn>,
+    (lsn, at): (Lsn, DateTime<Utc>),
+) -> Result<Recorded, DbError> {
+    let stored = |lsn: Lsn| i64::try_from(lsn.bytes()).unwrap_or(i64::MAX);
+    let done = sqlx::query!(
+        r#"
+        update forks
+        set end_lsn = $2, end_at = $3, silent_since = null
+        where resource_id = $1 and end_lsn is not distinct from $4 and restore_id is null
+        "#,
+        id.as_uuid(),
+        stored(lsn),
         at,
+        before.map(stored),
     )
     .execute(ex)
     .await

@@ -217,7 +217,11 @@ pub async fn record_instruction(
         r#"
         with instructed as (
             update participants
-            set generation = $3::bigint, spec_digest = $4, version = version + 1
+            set
+                generation = $3::bigint,
+                spec_digest = $4,
+                told_restore_id = restore_id,
+                version = version + 1
             where id = $1 and version = $2 and generation = $3::bigint - 1
             returning id
         ),

@@ -20,6 +20,9 @@ pub struct ForkOf {
     pub target_lsn: Option<Lsn>,
     /// Moment it was asked for.
     pub asked_at: DateTime<Utc>,
+    /// It has everything that was committed to the original before this moment (or up to the target);
+    /// null before that is known.
+    pub complete_until: Option<DateTime<Utc>>,
     /// Where it left the original; null before that is known.
     pub branch_lsn: Option<Lsn>,
     /// Moment the restore was planned; null before.
@@ -45,6 +48,7 @@ pub async fn fork_of(
             forks.target_at,
             forks.target_lsn,
             forks.asked_at,
+            forks.end_at as complete_until,
             timelines.branch_lsn,
             restores.created_at as "planned_at?",
             restores.bytes_done as "bytes_done?",
@@ -70,6 +74,7 @@ pub async fn fork_of(
         target_at: row.target_at,
         target_lsn: lsn(row.target_lsn),
         asked_at: row.asked_at,
+        complete_until: row.complete_until,
         branch_lsn: lsn(row.branch_lsn),
         planned_at: row.planned_at,
         bytes_done: row.bytes_done.unwrap_or_default().unsigned_abs(),

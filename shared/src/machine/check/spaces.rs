@@ -206,6 +206,7 @@ fn agent_report(point: &mut Point) -> Option<participant::AgentReport> {
         Phase::Removed,
     ]);
     let (postgres_runs, crashes) = point.pick(&[(false, 0), (true, 0), (false, 1), (true, 1)]);
+    let wants_reads = point.pick(&BOOLS);
     holds.map(|holds| participant::AgentReport {
         holds,
         generation,
@@ -213,7 +214,7 @@ fn agent_report(point: &mut Point) -> Option<participant::AgentReport> {
         phase,
         postgres_runs,
         crashes,
-        wants_reads: point.pick(&BOOLS),
+        wants_reads,
     })
 }
 

@@ -111,7 +111,8 @@ impl Fleet {
         let pool = &self.world.database.pool;
         sqlx::query(
             "truncate resources, participants, servers, timelines, operations, idempotency_keys,
-                 jobs, transitions, alerts, observations, observation_history, epochs, gaps, backups",
+                 jobs, transitions, alerts, observations, observation_history, epochs, gaps, backups,
+                 forks, restores",
         )
         .execute(pool)
         .await?;
