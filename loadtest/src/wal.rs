@@ -1,6 +1,8 @@
-//! Pushing WAL: a backlog, beside pgBackRest and WAL-E, and as fast as PostgreSQL writes.
+//! Pushing WAL: a backlog, beside pgBackRest and WAL-E; as fast as PostgreSQL writes; and how long
+//! commits take into the archive.
 
 mod backlog;
+mod steady;
 mod writing;
 
 use serde_json::json;
@@ -33,6 +35,8 @@ enum Part {
     Backlog,
     /// PostgreSQL writes meanwhile, as fast as it can.
     Writing,
+    /// How long commits take into the archive.
+    Steady,
 }
 
 impl Options {
@@ -53,6 +57,9 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
     }
     if options.runs(Part::Writing) {
         writing::run(options, report).await?;
+    }
+    if options.runs(Part::Steady) {
+        steady::run(options, report).await?;
     }
     Ok(())
 }
