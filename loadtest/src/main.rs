@@ -4,13 +4,18 @@
 //! one: a module with a clap struct and `run(&options, &mut report)`, and a line in [`Scenario`].
 
 mod api;
+mod archiving;
+mod backup;
 mod cpu;
 mod feel;
 mod machine;
+mod memory;
 mod progress;
 mod redis_process;
 mod report;
+mod restore;
 mod ring;
+mod wal;
 
 use std::path::PathBuf;
 
@@ -43,6 +48,12 @@ enum Scenario {
     Ring(ring::Options),
     /// Looking at real PostgreSQL servers, and deciding.
     Feel(feel::Options),
+    /// Pushing WAL into the archive, beside peers.
+    Wal(wal::Options),
+    /// Base backups, beside peers.
+    Backup(backup::Options),
+    /// Restoring a base backup, beside peers.
+    Restore(restore::Options),
 }
 
 impl Scenario {
@@ -51,6 +62,9 @@ impl Scenario {
             Self::Api(_) => "api",
             Self::Ring(_) => "ring",
             Self::Feel(_) => "feel",
+            Self::Wal(_) => "wal",
+            Self::Backup(_) => "backup",
+            Self::Restore(_) => "restore",
         }
     }
 }
@@ -71,6 +85,9 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         Scenario::Api(options) => api::run(options, &mut report).await?,
         Scenario::Ring(options) => ring::run(options, &mut report).await?,
         Scenario::Feel(options) => feel::run(options, &mut report).await?,
+        Scenario::Wal(options) => wal::run(options, &mut report).await?,
+        Scenario::Backup(options) => backup::run(options, &mut report).await?,
+        Scenario::Restore(options) => restore::run(options, &mut report).await?,
     }
     report.print()?;
     if let Some(path) = &cli.report {

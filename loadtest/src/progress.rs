@@ -56,7 +56,7 @@ impl Progress {
     }
 }
 
-fn line(text: &str) {
+pub(crate) fn line(text: &str) {
     // Progress that cannot be shown is no reason to stop.
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }

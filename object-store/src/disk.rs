@@ -2,6 +2,7 @@
 
 mod attributes;
 mod directories;
+mod parts;
 mod upload;
 mod walk;
 
@@ -20,6 +21,7 @@ use crate::names;
 use directories::Directories;
 
 pub(crate) use attributes::Attributes;
+pub(crate) use parts::{Part, Pending};
 pub(crate) use upload::{Mode, Placed, Upload};
 pub(crate) use walk::{Step, Visit, Wanted};
 
@@ -35,6 +37,12 @@ pub enum DiskError {
     /// There is no such bucket.
     #[error("there is no bucket {0:?}")]
     NoSuchBucket(String),
+    /// There is no such upload in parts.
+    #[error("there is no such upload")]
+    NoSuchUpload,
+    /// A part that was not uploaded, or parts that are not in order.
+    #[error("the parts are not those that were uploaded, in order")]
+    BadParts,
     /// The file system keeps no extended attributes, and metadata was sent.
     #[error("the file system of the object store keeps no metadata")]
     NoMetadata,
@@ -58,18 +66,21 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// From the metadata of its file, which is never changed once it has a name.
-    fn of(metadata: &Metadata) -> io::Result<Self> {
+    /// From the metadata of its file, which is never changed once it has a name, and the MD5 that
+    /// came with it.
+    fn of(metadata: &Metadata, md5: Option<String>) -> io::Result<Self> {
         Ok(Self {
             bytes: metadata.len(),
             modified: metadata.modified()?,
-            tag: format!(
-                "{:x}-{:x}-{:x}-{:x}",
-                metadata.ino(),
-                metadata.mtime(),
-                metadata.mtime_nsec(),
-                metadata.len()
-            ),
+            tag: md5.unwrap_or_else(|| {
+                format!(
+                    "{:x}-{:x}-{:x}-{:x}",
+                    metadata.ino(),
+                    metadata.mtime(),
+                    metadata.mtime_nsec(),
+                    metadata.len()
+                )
+            }),
         })
     }
 }
@@ -81,6 +92,7 @@ pub struct Disk {
     uploads: PathBuf,
     directories: Directories,
     uploads_begun: AtomicU64,
+    in_parts: parts::All,
     /// Held as long as we are.
     _lock: File,
 }
@@ -112,6 +124,7 @@ impl Disk {
             buckets,
             uploads,
             uploads_begun: AtomicU64::new(0),
+            in_parts: parts::All::default(),
             _lock: lock,
         })
     }
@@ -182,8 +195,8 @@ impl Disk {
         let path = self.bucket(bucket)?.join(names::path_of(key));
         match File::open(path) {
             Ok(file) => {
-                let found = Found::of(&file.metadata()?)?;
                 let attributes = Attributes::of(&file)?;
+                let found = Found::of(&file.metadata()?, attributes.md5.clone())?;
                 Ok(Some((file, found, attributes)))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -194,7 +207,7 @@ impl Disk {
     /// What is known of the object whose file is at `path`; null if it has vanished.
     pub(crate) fn look(path: &Path) -> io::Result<Option<Found>> {
         match fs::symlink_metadata(path) {
-            Ok(metadata) => Found::of(&metadata).map(Some),
+            Ok(metadata) => Found::of(&metadata, attributes::md5_of(path)?).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

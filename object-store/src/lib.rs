@@ -1,7 +1,7 @@
 //! A small S3 server on files: the archive of a `ringmaster up`, and of the tests.
 //!
 //! It speaks the part of S3 that the archive needs, with the signatures of AWS (version 4, in
-//! headers and in URLs): buckets, objects put whole, read whole or in part, listed and deleted.
+//! headers and in URLs): buckets, objects put whole or in parts, read whole or in part, listed and deleted.
 //! Guarantees:
 //!
 //! - An object is durable when its upload is answered with 200, and appears whole or not at all.
@@ -9,8 +9,8 @@
 //!   the others 412.
 //! - Whatever an object is called, it lies below the directory of its bucket ([`names`]).
 //! - Memory for one request is bounded, however large the object.
-//! - What is not understood is refused with 501 rather than left out: uploads in parts, versions,
-//!   tags, encryption.
+//! - What is not understood is refused with 501 rather than left out: versions, tags, encryption.
+//! - An upload in parts is forgotten when the server ends before it is complete.
 //!
 //! ```text
 //! <root>/lock                         one server for a root at a time

@@ -2,6 +2,7 @@
 
 mod checksums;
 mod listing;
+mod parts;
 mod reading;
 
 use std::fs::File;
@@ -11,11 +12,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use s3s::dto::{
-    Bucket, CreateBucketInput, CreateBucketOutput, DeleteObjectInput, DeleteObjectOutput,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket, CompleteMultipartUploadInput,
+    CompleteMultipartUploadOutput, CreateBucketInput, CreateBucketOutput,
+    CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput,
     DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag, ETagCondition, GetObjectInput,
     GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
     ListBucketsInput, ListBucketsOutput, ListObjectsV2Input, ListObjectsV2Output, PutObjectInput,
-    PutObjectOutput, StreamingBlob, Timestamp,
+    PutObjectOutput, StreamingBlob, Timestamp, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use shared::telemetry::chain;
@@ -70,7 +73,7 @@ impl Files {
                 upload = Some(self.blocking(move |disk| write(disk, upload, full)).await?);
             }
         }
-        checksums.check()?;
+        let md5 = checksums.check()?;
         self.blocking(move |disk| {
             let upload = write(disk, upload, batch)?;
             let Target {
@@ -79,6 +82,7 @@ impl Files {
                 mode,
                 attributes,
             } = target;
+            let attributes = Attributes { md5, ..attributes };
             upload
                 .place(disk, &bucket, &key, mode, &attributes)
                 .map_err(S3Error::from)
@@ -118,6 +122,8 @@ impl From<DiskError> for S3Error {
             DiskError::NoSuchBucket(_) => S3ErrorCode::NoSuchBucket,
             DiskError::NoMetadata => S3ErrorCode::NotImplemented,
             DiskError::MetadataTooLarge => S3ErrorCode::MetadataTooLarge,
+            DiskError::NoSuchUpload => S3ErrorCode::NoSuchUpload,
+            DiskError::BadParts => S3ErrorCode::InvalidPart,
             DiskError::Io(_) | DiskError::Taken(_) => {
                 tracing::error!(error = %chain(&error), "a request failed");
                 S3ErrorCode::InternalError
@@ -169,7 +175,7 @@ impl S3 for Files {
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
         let mode = only_what_we_do(&request.input)?;
-        let checksums = Checksums::of(&request)?;
+        let checksums = Checksums::of(&request);
         let input = request.input;
         let body = input.body.ok_or_else(|| s3_error!(IncompleteBody))?;
         let target = Target {
@@ -179,6 +185,7 @@ impl S3 for Files {
             attributes: Attributes {
                 content_type: input.content_type,
                 metadata: input.metadata.unwrap_or_default().into_iter().collect(),
+                md5: None,
             },
         };
         match self.upload(body, checksums, target).await? {
@@ -191,6 +198,41 @@ impl S3 for Files {
                 "An object of this name is there"
             )),
         }
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        parts::begin(self, request.input).await.map(S3Response::new)
+    }
+
+    async fn upload_part(
+        &self,
+        request: S3Request<UploadPartInput>,
+    ) -> S3Result<S3Response<UploadPartOutput>> {
+        let checksums = Checksums::of(&request);
+        let tag = parts::part(self, request.input, checksums).await?;
+        Ok(S3Response::new(UploadPartOutput {
+            e_tag: Some(tag),
+            ..UploadPartOutput::default()
+        }))
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let completed = parts::complete(self, request.input).await;
+        completed.map(S3Response::new)
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        parts::abort(self, request.input).await?;
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
 
     async fn get_object(

@@ -420,7 +420,9 @@ impl Work {
             files.journal.note(number, length).context("note a piece")?;
             Ok(Ok(()))
         };
-        let unpacked = self.agent.archive.compute(unpack).await??;
+        // Not one of those that wait for a processor: while this is waited for, nobody drives the
+        // pieces behind it, and one of them may have been given the processor.
+        let unpacked = spawn_blocking(unpack).await??;
         unpacked.map_err(|detail| {
             let prefix = self.source.prefix();
             let key = prefix.backup_piece(self.source.backup, number);

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 
-use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
+use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr, lgetxattr};
 use rustix::io::Errno;
 
 use super::DiskError;
@@ -18,6 +19,7 @@ const LIST_BYTES_MAX: usize = 64 * 1024;
 
 const META: &str = "user.s3.meta.";
 const CONTENT_TYPE: &str = "user.s3.content-type";
+const MD5: &str = "user.s3.md5";
 
 /// What a client said about an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub(crate) struct Attributes {
     pub(crate) content_type: Option<String>,
     /// `x-amz-meta-…`, without this beginning.
     pub(crate) metadata: BTreeMap<String, String>,
+    /// MD5 of the content in hexadecimal, if the client had sent it: the object's tag then.
+    pub(crate) md5: Option<String>,
 }
 
 impl Attributes {
@@ -39,7 +43,8 @@ impl Attributes {
             .content_type
             .iter()
             .map(|value| (CONTENT_TYPE.to_owned(), value));
-        let all: Vec<(String, &String)> = metadata.chain(content_type).collect();
+        let md5 = self.md5.iter().map(|value| (MD5.to_owned(), value));
+        let all: Vec<(String, &String)> = metadata.chain(content_type).chain(md5).collect();
         let bytes: usize = all
             .iter()
             .map(|(name, value)| name.len() + value.len())
@@ -51,7 +56,7 @@ impl Attributes {
             match fsetxattr(file.as_fd(), name, value.as_bytes(), XattrFlags::empty()) {
                 Ok(()) => {}
                 // Without it an object is served as bytes, which it is.
-                Err(Errno::OPNOTSUPP) if self.metadata.is_empty() => {}
+                Err(Errno::OPNOTSUPP) if self.metadata.is_empty() && self.md5.is_none() => {}
                 Err(Errno::OPNOTSUPP) => return Err(DiskError::NoMetadata),
                 Err(Errno::RANGE | Errno::NOSPC | Errno::TOOBIG) => {
                     return Err(DiskError::MetadataTooLarge);
@@ -78,12 +83,27 @@ impl Attributes {
             };
             if name == CONTENT_TYPE {
                 attributes.content_type = Some(value(file, name)?);
+            } else if name == MD5 {
+                attributes.md5 = Some(value(file, name)?);
             } else if let Some(short) = name.strip_prefix(META) {
                 let value = value(file, name)?;
                 attributes.metadata.insert(short.to_owned(), value);
             }
         }
         Ok(attributes)
+    }
+}
+
+/// The MD5 that is the tag of the object at `path`; null if it was not sent.
+pub(super) fn md5_of(path: &Path) -> io::Result<Option<String>> {
+    let mut value = vec![0; BYTES_MAX];
+    match lgetxattr(path, MD5, &mut value[..]) {
+        Ok(length) => {
+            value.truncate(length);
+            String::from_utf8(value).map(Some).map_err(io::Error::other)
+        }
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -244,3 +244,24 @@ fn each_content_of_a_name_has_a_tag_of_its_own() {
     let different: BTreeSet<&String> = tags.iter().collect();
     assert_eq!(different.len(), tags.len(), "{tags:?}");
 }
+
+#[test]
+fn an_md5_that_came_with_a_content_is_its_tag() {
+    let (_directory, disk) = disk();
+    let md5 = Some("9a0364b9e99bb480dd25e1f0284c8555".to_owned());
+    let mut upload = disk.begin_upload().unwrap();
+    upload.write(b"content").unwrap();
+    let attributes = Attributes {
+        md5: md5.clone(),
+        ..Attributes::default()
+    };
+    let placed = upload.place(&disk, BUCKET, "a", Mode::IfAbsent, &attributes);
+    let Ok(Placed::Stored(stored)) = placed else {
+        panic!("{placed:?}");
+    };
+    let (_, opened, _) = disk.open_object(BUCKET, "a").unwrap().unwrap();
+    let path = disk.bucket(BUCKET).unwrap().join(names::path_of("a"));
+    let listed = Disk::look(&path).unwrap();
+    let tags = [stored, opened, listed.unwrap()].map(|found| Some(found.tag));
+    assert_eq!(tags, [md5.clone(), md5.clone(), md5]);
+}

@@ -34,7 +34,7 @@ pub(crate) enum Placed {
 #[derive(Debug)]
 pub(crate) struct Upload {
     path: PathBuf,
-    file: File,
+    pub(super) file: File,
 }
 
 impl Upload {
@@ -56,7 +56,7 @@ impl Upload {
 
     /// Makes it the object `key` of `bucket`: all of it or nothing, and durably.
     pub(crate) fn place(
-        self,
+        &self,
         disk: &Disk,
         bucket: &str,
         key: &str,
@@ -83,7 +83,10 @@ impl Upload {
             }
         }
         disk.directories.sync(parent)?;
-        Ok(Placed::Stored(Found::of(&self.file.metadata()?)?))
+        Ok(Placed::Stored(Found::of(
+            &self.file.metadata()?,
+            attributes.md5.clone(),
+        )?))
     }
 
     fn appear_at(&self, path: &Path, mode: Mode) -> io::Result<()> {

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use s3s::checksum::ChecksumHasher;
-use s3s::dto::{Checksum, PutObjectInput};
+use s3s::crypto::{Checksum as _, Md5};
+use s3s::dto::Checksum;
 use s3s::{S3Request, S3Result, TrailingHeaders, s3_error};
 
 /// A kind of checksum: its header, how it is computed, and where the result is.
@@ -48,15 +51,15 @@ pub(super) struct Checksums {
     /// Header and value; null: it comes after the body.
     promised: BTreeMap<&'static str, Option<String>>,
     trailing: Option<TrailingHeaders>,
+    /// `Content-MD5`, and what it is compared with.
+    md5: Option<(String, Md5)>,
 }
 
 impl Checksums {
     /// What the headers promise, and what they say that comes after the body.
-    pub(super) fn of(request: &S3Request<PutObjectInput>) -> S3Result<Self> {
-        if request.input.content_md5.is_some() {
-            return Err(s3_error!(NotImplemented, "Content-MD5 is not checked here"));
-        }
+    pub(super) fn of<T>(request: &S3Request<T>) -> Self {
         let header = |name: &str| request.headers.get(name)?.to_str().ok();
+        let md5 = header("content-md5").map(|promised| (promised.to_owned(), Md5::new()));
         let trailers = header("x-amz-trailer").unwrap_or_default();
         let mut hasher = ChecksumHasher::default();
         let mut promised = BTreeMap::new();
@@ -67,11 +70,12 @@ impl Checksums {
                 promised.insert(name, value);
             }
         }
-        Ok(Self {
+        Self {
             hasher,
             promised,
             trailing: request.trailing_headers.clone(),
-        })
+            md5,
+        }
     }
 
     /// Takes the next bytes of the content.
@@ -79,10 +83,14 @@ impl Checksums {
         if !self.promised.is_empty() {
             self.hasher.update(bytes);
         }
+        if let Some((_, md5)) = &mut self.md5 {
+            md5.update(bytes);
+        }
     }
 
-    /// Compares, after the last byte.
-    pub(super) fn check(self) -> S3Result<()> {
+    /// Compares, after the last byte. Gives the MD5 in hexadecimal if it was promised: clients that
+    /// send it take the tag of an object for it.
+    pub(super) fn check(self) -> S3Result<Option<String>> {
         let trailers = self.trailing.and_then(|trailing| trailing.take());
         let computed = self.hasher.finalize();
         for (name, _, result) in KINDS {
@@ -97,6 +105,18 @@ impl Checksums {
                 ));
             }
         }
-        Ok(())
+        let Some((promised, md5)) = self.md5 else {
+            return Ok(None);
+        };
+        let computed = md5.finalize();
+        if promised != STANDARD.encode(computed) {
+            return Err(s3_error!(
+                BadDigest,
+                "The content does not have the MD5 sent"
+            ));
+        }
+        Ok(Some(computed.iter().fold(String::new(), |text, byte| {
+            text + &format!("{byte:02x}")
+        })))
     }
 }

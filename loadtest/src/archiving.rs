@@ -1,0 +1,82 @@
+//! What the scenarios about the archive share: an object store, a server whose agent is measured,
+//! what a worker does for it, and peers that do the same on the same machine with the same store.
+
+mod backing_up;
+pub(crate) mod database;
+mod front;
+pub(crate) mod peers;
+pub(crate) mod postgres;
+mod pushing;
+mod rates;
+mod restoring;
+mod server;
+mod store;
+
+pub(crate) use backing_up::back_up;
+pub(crate) use front::Front;
+pub(crate) use peers::{Barman, Peers, PgBackRest, WalE};
+pub(crate) use pushing::Pusher;
+pub(crate) use rates::Rates;
+pub(crate) use restoring::{Seen, restore, source as restore_source};
+pub(crate) use server::Server;
+pub(crate) use store::Store;
+
+use std::path::PathBuf;
+
+use anyhow::ensure;
+
+/// Bytes of a mebibyte.
+pub(crate) const MIB: u64 = 1024 * 1024;
+
+/// What all scenarios about the archive can be told.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Common {
+    /// The program `ringmaster-agent` [default: the one beside this program].
+    #[arg(long, value_name = "FILE")]
+    agent_binary: Option<PathBuf>,
+
+    /// The program `ringmaster-object-store` [default: the one beside this program].
+    #[arg(long, value_name = "FILE")]
+    object_store_binary: Option<PathBuf>,
+
+    /// Where `scripts/install-backup-peers` has put barman and WAL-E.
+    #[arg(long, value_name = "DIRECTORY", default_value = "target/peers")]
+    pub(crate) peers: PathBuf,
+
+    /// Leaves the peers out.
+    #[arg(long)]
+    pub(crate) alone: bool,
+
+    /// How often each is measured, in turns; the median counts.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: usize,
+}
+
+impl Common {
+    /// Starts the object store.
+    pub(crate) async fn store(&self) -> anyhow::Result<Store> {
+        Store::start(&program(
+            self.object_store_binary.as_ref(),
+            "ringmaster-object-store",
+        )?)
+        .await
+    }
+
+    /// The program of the agent.
+    pub(crate) fn agent(&self) -> anyhow::Result<PathBuf> {
+        program(self.agent_binary.as_ref(), "ringmaster-agent")
+    }
+}
+
+fn program(given: Option<&PathBuf>, name: &str) -> anyhow::Result<PathBuf> {
+    let path = match given {
+        Some(file) => std::path::absolute(file)?,
+        None => std::env::current_exe()?.with_file_name(name),
+    };
+    let shown = path.display();
+    ensure!(
+        path.is_file(),
+        "{shown} is not there; build it with the same profile, or say where it is"
+    );
+    Ok(path)
+}
