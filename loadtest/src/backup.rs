@@ -7,7 +7,9 @@ use shared::archive::layout::Prefix;
 use shared::ids::TimelineId;
 use tokio::time::Instant;
 
-use crate::archiving::{Barman, Common, Peers, PgBackRest, Rates, Server, back_up, database};
+use crate::archiving::{
+    Barman, Common, Peers, PgBackRest, Rates, Server, Store, back_up, database,
+};
 use crate::cpu;
 use crate::progress::{Progress, line};
 use crate::report::{Bar, Report};
@@ -68,36 +70,20 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
         let (status, manifest) = back_up(&server, &store, prefix, LOOK).await?;
         let bytes = manifest.bytes();
         let rate = all.ours.add(bytes, begun.elapsed());
-        agent_cpu = (cpu::time_of(server.agent_pid())? - cpu).as_secs_f64();
+        agent_cpu = cpu::time_of(server.agent_pid())?
+            .saturating_sub(cpu)
+            .as_secs_f64();
         objects = status.object_bytes;
-        let store_cpu = (cpu::time_of(store.pid())? - store_cpu).as_secs_f64();
+        let store_cpu = cpu::time_of(store.pid())?
+            .saturating_sub(store_cpu)
+            .as_secs_f64();
         line(&format!(
             "ours {rate:.0} MiB/s of {bytes} bytes, {objects} compressed (agent {agent_cpu:.2} s, \
              store {store_cpu:.2} s)"
         ));
-        if let Some(pgbackrest) = &pgbackrest {
-            for (compression, rates) in [
-                ("zst", &mut all.pgbackrest_zst),
-                ("lz4", &mut all.pgbackrest_lz4),
-            ] {
-                store.clear().await?;
-                let name = format!("backup-{compression}-{round}");
-                let stanza = pgbackrest.stanza(&peers, &name, compression).await?;
-                let begun = Instant::now();
-                stanza.back_up().await?;
-                let rate = rates.add(bytes, begun.elapsed());
-                line(&format!("pgBackRest {compression} {rate:.0} MiB/s"));
-            }
-        }
-        if let Some(barman) = &barman {
-            store.clear().await?;
-            let begun = Instant::now();
-            barman
-                .back_up(&peers, &format!("backup-{round}"), "lz4")
-                .await?;
-            let rate = all.barman.add(bytes, begun.elapsed());
-            line(&format!("barman-cloud-backup lz4 {rate:.0} MiB/s"));
-        }
+        let others = (pgbackrest.as_ref(), barman.as_ref());
+        all.measure_peers((&store, &peers), others, (round, bytes))
+            .await?;
         progress.end("done");
     }
     all.report(report);
@@ -119,6 +105,39 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
 }
 
 impl All {
+    /// The same by everybody who is there.
+    async fn measure_peers(
+        &mut self,
+        (store, peers): (&Store, &Peers<'_>),
+        (pgbackrest, barman): (Option<&PgBackRest>, Option<&Barman>),
+        (round, bytes): (usize, u64),
+    ) -> anyhow::Result<()> {
+        if let Some(pgbackrest) = pgbackrest {
+            for (compression, rates) in [
+                ("zst", &mut self.pgbackrest_zst),
+                ("lz4", &mut self.pgbackrest_lz4),
+            ] {
+                store.clear().await?;
+                let name = format!("backup-{compression}-{round}");
+                let stanza = pgbackrest.stanza(peers, &name, compression).await?;
+                let begun = Instant::now();
+                stanza.back_up().await?;
+                let rate = rates.add(bytes, begun.elapsed());
+                line(&format!("pgBackRest {compression} {rate:.0} MiB/s"));
+            }
+        }
+        if let Some(barman) = barman {
+            store.clear().await?;
+            let begun = Instant::now();
+            barman
+                .back_up(peers, &format!("backup-{round}"), "lz4")
+                .await?;
+            let rate = self.barman.add(bytes, begun.elapsed());
+            line(&format!("barman-cloud-backup lz4 {rate:.0} MiB/s"));
+        }
+        Ok(())
+    }
+
     fn report(&self, report: &mut Report) {
         self.ours.note("base backup, ours", report);
         let peer = "the same, pgBackRest, 2 processes";

@@ -57,6 +57,7 @@ pub(crate) fn source(manifest: &Manifest, end: Lsn) -> anyhow::Result<RestoreSou
         }],
         target: Target::End,
         complete_until: manifest.stopped_at,
+        renames: Vec::new(),
     })
 }
 
@@ -87,7 +88,7 @@ pub(crate) async fn restore(
                     let since = *fetched.get_or_insert_with(|| begun.elapsed());
                     let reached = restore.fetched_lsn.zip(restore.replay_lsn);
                     wal.extend(reached.map(|(fetched, replayed)| Seen {
-                        at: begun.elapsed() - since,
+                        at: begun.elapsed().saturating_sub(since),
                         fetched,
                         replayed,
                     }));
@@ -97,7 +98,7 @@ pub(crate) async fn restore(
                 fetched,
                 status.converged_generation == server.spec.generation,
             ) {
-                let replaying = begun.elapsed() - fetching;
+                let replaying = begun.elapsed().saturating_sub(fetching);
                 let took = Took {
                     fetching,
                     replaying,

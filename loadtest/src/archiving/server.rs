@@ -188,5 +188,8 @@ async fn spec(birth: Option<Birth>) -> anyhow::Result<InstanceSpec> {
         databases: Vec::new(),
         absent: Absent::default(),
         slots: vec![ARCHIVE_SLOT.to_owned()],
+        upstream: None,
+        streamers: Vec::new(),
+        promotion_tli: None,
     })
 }

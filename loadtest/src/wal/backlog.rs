@@ -142,8 +142,12 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
             cpu::time_of(store.pid())?,
         );
         let rate = push_ours(&server, &store, &backlog, &mut ours).await?;
-        agent_cpu = (cpu::time_of(server.agent_pid())? - cpu).as_secs_f64();
-        let store_cpu = (cpu::time_of(store.pid())? - store_cpu).as_secs_f64();
+        agent_cpu = cpu::time_of(server.agent_pid())?
+            .saturating_sub(cpu)
+            .as_secs_f64();
+        let store_cpu = cpu::time_of(store.pid())?
+            .saturating_sub(store_cpu)
+            .as_secs_f64();
         line(&format!(
             "ours {rate:.0} MiB/s (agent {agent_cpu:.2} s, store {store_cpu:.2} s)"
         ));
@@ -174,14 +178,7 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
         backlog.unmark()?;
         progress.end("done");
     }
-    ours.note("WAL of a backlog, ours", report);
-    theirs.note(
-        "the same, pgBackRest asynchronous, 2 processes, lz4",
-        report,
-    );
-    wal_es.note("the same, WAL-E, lzo, 32 at once", report);
-    ours.against(&theirs, "pgBackRest", 1.4, report);
-    ours.against(&wal_es, "WAL-E", 1.1, report);
+    tell_rates(report, (&ours, &theirs, &wal_es));
     report.note("processor time of the agent for it", agent_cpu, "s");
     let peak = server.agent_peak_mib()?;
     report.judge(
@@ -192,6 +189,15 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
     );
     server.stop().await?;
     store.stop().await
+}
+
+fn tell_rates(report: &mut Report, (ours, pgbackrest, wal_e): (&Rates, &Rates, &Rates)) {
+    ours.note("WAL of a backlog, ours", report);
+    let name = "the same, pgBackRest asynchronous, 2 processes, lz4";
+    pgbackrest.note(name, report);
+    wal_e.note("the same, WAL-E, lzo, 32 at once", report);
+    ours.against(pgbackrest, "pgBackRest", 1.4, report);
+    ours.against(wal_e, "WAL-E", 1.1, report);
 }
 
 async fn push_ours(

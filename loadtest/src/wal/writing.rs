@@ -72,23 +72,13 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
     let end = session.flush_lsn().await?;
     let behind = end.bytes() - pusher.watermark.bytes();
     ended.await?;
-    let agent = (cpu::time_of(server.agent_pid())? - cpu).as_secs_f64();
+    let agent = cpu::time_of(server.agent_pid())?
+        .saturating_sub(cpu)
+        .as_secs_f64();
     progress.end("measured");
     let rate = mebibytes(end.bytes() - start.bytes()) / written.as_secs_f64();
     let pushed = mebibytes(pusher.watermark.bytes() - start.bytes()) / written.as_secs_f64();
-    report.note("WAL that PostgreSQL wrote meanwhile", rate, "MiB/s");
-    report.judge(
-        "WAL that was pushed of it",
-        pushed,
-        "MiB/s",
-        Bar::AtLeast(MIB_PER_SECOND),
-    );
-    report.note("behind at the end", mebibytes(behind), "MiB");
-    report.note(
-        "behind at most, after a slice",
-        mebibytes(behind_max),
-        "MiB",
-    );
+    tell_rates(report, (rate, pushed), (behind, behind_max));
     report.note(
         "processor time of the agent",
         agent / written.as_secs_f64(),
@@ -98,6 +88,19 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
     report.judge("most memory of the agent", peak, "MiB", Bar::AtMost(256.0));
     server.stop().await?;
     store.stop().await
+}
+
+fn tell_rates(report: &mut Report, (rate, pushed): (f64, f64), (behind, behind_max): (u64, u64)) {
+    report.note("WAL that PostgreSQL wrote meanwhile", rate, "MiB/s");
+    report.judge(
+        "WAL that was pushed of it",
+        pushed,
+        "MiB/s",
+        Bar::AtLeast(MIB_PER_SECOND),
+    );
+    report.note("behind at the end", mebibytes(behind), "MiB");
+    let name = "behind at most, after a slice";
+    report.note(name, mebibytes(behind_max), "MiB");
 }
 
 #[expect(

@@ -290,7 +290,7 @@ async fn a_copy_can_be_destroyed_before_it_is_there() -> anyhow::Result<()> {
     until_first_backup(&protected).await?;
     // What it would restore from does not answer any more.
     let faults = protected.server.faults();
-    faults.set(Fault::Hang, On::method(Method::GET).path_has("/backups/"));
+    faults.set(Fault::Hang, On::method(Method::GET).path_has("/manifest."));
     let id = protected
         .world
         .fork(protected.id, "staging", Target::End)
