@@ -187,7 +187,8 @@ fn share_and_rate((done, total): (u64, u64), elapsed: TimeDelta) -> String {
     let so_far = format!("{} of {} ({share})", bytes(done), bytes(total));
     let millis = elapsed.num_milliseconds().max(1).unsigned_abs();
     let rate = done.saturating_mul(1000) / millis;
-    if rate == 0 {
+    // What was done in the beginning says nothing about the rest.
+    if rate == 0 || done < total / 100 {
         return so_far;
     }
     let left = i64::try_from((total - done) / rate).unwrap_or(i64::MAX / 1000);
