@@ -31,7 +31,7 @@ use crate::control_database::ControlDatabase;
 use crate::redis_server::RedisServer;
 
 /// Longest wait for anything: a test fails only when something is really stuck.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(4);
 
 /// Time between two looks while waiting.
 const LOOK: Duration = Duration::from_millis(50);
