@@ -18,8 +18,10 @@ mod wal_push;
 pub(crate) use resource::{Look, since};
 pub(crate) use server::OnServer;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use shared::domain::JobKind;
 use shared::ids::{ResourceId, ServerId, TimelineId};
+use shared::machine::Deadline;
 use shared::machine::resource::Driver;
 use shared::queue::{MemberKind, Outcome};
 
@@ -36,6 +38,12 @@ impl Turns {
     pub fn new(context: Context) -> Self {
         Self { context }
     }
+}
+
+/// Moment after which somebody is told who waits since `now`; null where waiting is allowed.
+pub(crate) fn deadline_at(now: DateTime<Utc>, deadline: Option<Deadline>) -> Option<DateTime<Utc>> {
+    let after = TimeDelta::from_std(deadline?.after).ok()?;
+    Some(now + after)
 }
 
 /// The job that a member stands for; null for members of the ring proper.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shared::agent_api::InstanceStatus;
 use shared::agent_api::client::{AgentAddress, AgentClient};
+use shared::db::fleet::ServerRow;
 use shared::ids::{RequestId, ServerId};
 use shared::ports::Address;
 use tokio::time::Instant;
@@ -58,6 +59,12 @@ impl Agents {
             server,
             address: address.to_string().parse().ok()?,
         })
+    }
+
+    /// Where the agent of a server is reached; null before that is known.
+    pub(crate) fn of(row: &ServerRow) -> Option<AgentAddress> {
+        let (host, port) = row.host.clone().zip(row.agent_port)?;
+        Self::address(row.id, &Address { host, port })
     }
 
     /// Asks the agent now.

@@ -1,20 +1,19 @@
 //! Gives an agent that restores what it wants to read, and stores how far it is.
 
-use chrono::TimeDelta;
 use shared::agent_api::restore::{RestoreStage, RestoreStatus};
 use shared::archive::SIGNED_FOR;
 use shared::archive::reads::{Asker, sign_reads};
 use shared::db::archive::{Patience, RestoreProgress, note_restore_progress};
 use shared::db::fleet::{ParticipantRow, ServerRow};
 use shared::domain::{ParticipantState, ResourceState};
-use shared::machine::Machine;
+use shared::machine::Machine as _;
 use shared::machine::participant::Participant;
 use shared::machine::resource::Resource;
-use shared::ports::Address;
 
 use super::Performed;
 use crate::context::{Agents, Asked, Context};
 use crate::ring::TurnError;
+use crate::turns::deadline_at;
 
 /// Signs what `asked` wants. Nothing of it decides how far the restore goes: that is in the spec.
 pub(crate) async fn give_reads(
@@ -43,9 +42,7 @@ pub(crate) async fn give_reads(
         return Ok(Performed::Done);
     };
     context.borders.within().await;
-    let host = server.host.clone().zip(server.agent_port);
-    let address = host.map(|(host, port)| Address { host, port });
-    if let Some(agent) = address.and_then(|address| Agents::address(server.id, &address)) {
+    if let Some(agent) = Agents::of(server) {
         let client = context.agents.client();
         client.allow_reads(agent, &reads, row.request_id).await?;
     }
@@ -72,16 +69,9 @@ async fn note(
     };
     let now = context.now();
     let patience = Patience {
-        participant: now + waits_at_most::<Participant>(row.state),
-        resource: now + waits_at_most::<Resource>(ResourceState::Creating),
+        participant: deadline_at(now, Participant::deadline(row.state)).unwrap_or(now),
+        resource: deadline_at(now, Resource::deadline(ResourceState::Creating)).unwrap_or(now),
     };
     note_restore_progress(&context.pool, row.id, (progress, problem), patience, now).await?;
     Ok(())
-}
-
-/// How long a state may last before somebody is told.
-fn waits_at_most<M: Machine>(state: M::State) -> TimeDelta {
-    let deadline = M::deadline(state).map(|deadline| deadline.after);
-    let deadline = deadline.and_then(|after| TimeDelta::from_std(after).ok());
-    deadline.unwrap_or_default()
 }

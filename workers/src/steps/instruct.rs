@@ -6,7 +6,6 @@ use shared::db::fleet::{
 };
 use shared::domain::{JobKind, ResourceState};
 use shared::ids::ParticipantId;
-use shared::ports::Address;
 use shared::queue::Member;
 use shared::secret::VaultError;
 
@@ -52,10 +51,7 @@ pub(crate) async fn instruct(
         }
         context.borders.within().await;
     }
-    let host = server.host.clone().zip(server.agent_port);
-    let address = host.map(|(host, port)| Address { host, port });
-    let agent = address.and_then(|address| Agents::address(server.id, &address));
-    let Some(agent) = agent else {
+    let Some(agent) = Agents::of(server) else {
         return Ok(Performed::Overtaken);
     };
     tracing::info!(

@@ -1,6 +1,5 @@
 //! Finds a place for a resource: a shared server with room, or a new one.
 
-use chrono::TimeDelta;
 use shared::db::DbError;
 use shared::db::fleet::{NewPlacement, ResourceRow, place};
 use shared::ids::{ParticipantId, ServerId, TimelineId};
@@ -12,6 +11,7 @@ use shared::secret::Secret;
 use super::{Performed, contexts};
 use crate::context::Context;
 use crate::ring::TurnError;
+use crate::turns::deadline_at;
 
 /// Attaches the resource and wakes the server. All names of the new machine derive from ids that
 /// are stored here, before anything is asked of a provider.
@@ -33,8 +33,6 @@ fn placement(context: &Context, row: &ResourceRow) -> NewPlacement {
     let password = Secret::random();
     let verifier = Secret::new(password.scram_verifier());
     let at = context.now();
-    let patience = Participant::deadline(Participant::INITIAL).map(|deadline| deadline.after);
-    let patience = patience.and_then(|after| TimeDelta::from_std(after).ok());
     NewPlacement {
         provider: context.provider_name.clone(),
         server: ServerId::new(),
@@ -49,6 +47,6 @@ fn placement(context: &Context, row: &ResourceRow) -> NewPlacement {
             .seal(&contexts::prober_verifier(participant), &verifier),
         request_id: row.request_id,
         at,
-        deadline_at: at + patience.unwrap_or_default(),
+        deadline_at: deadline_at(at, Participant::deadline(Participant::INITIAL)).unwrap_or(at),
     }
 }

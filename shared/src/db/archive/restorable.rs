@@ -7,6 +7,7 @@ use super::lsn;
 use crate::archive::epoch::Parent;
 use crate::archive::window::{Base, Hole, Span};
 use crate::db::DbError;
+use crate::db::resources::fork::timeline_of;
 use crate::ids::{ResourceId, TimelineId};
 
 /// What is known of the archive of a timeline: what [`windows`](crate::archive::window::windows)
@@ -23,18 +24,7 @@ pub struct Restorable {
 
 /// What can be restored of the timeline that `resource` is on; empty while it is on none.
 pub async fn restorable_of(pool: &PgPool, resource: ResourceId) -> Result<Restorable, DbError> {
-    let timeline = sqlx::query_scalar!(
-        r#"
-        select participants.timeline_id as "timeline: TimelineId"
-        from resources
-        join participants on participants.id = resources.participant_id
-        where resources.id = $1
-        "#,
-        resource.as_uuid(),
-    )
-    .fetch_optional(pool)
-    .await
-    .map_err(DbError::during("find the timeline of a resource"))?;
+    let timeline = timeline_of(pool, resource).await?;
     match timeline {
         Some(timeline) => restorable(pool, timeline).await,
         None => Ok(Restorable::default()),

@@ -1,6 +1,5 @@
 //! Recording what happened to a resource, with what the event's meaning says is stored along.
 
-use chrono::TimeDelta;
 use shared::db::DbError;
 use shared::db::fleet::{Along, Finish, ForkView, Move, Recorded, ResourceRow, move_resource};
 use shared::domain::{JobKind, OperationKind, OperationState, Outage};
@@ -11,7 +10,7 @@ use shared::queue::Member;
 use super::{Look, facts};
 use crate::context::Context;
 use crate::ring::TurnError;
-use crate::turns::told;
+use crate::turns::{deadline_at, told};
 
 /// Records `event` in one transaction, logs it, and wakes the job that follows.
 pub(super) async fn event(
@@ -63,11 +62,6 @@ fn step(
     let table_row =
         Resource::transition(row.state, event).map_err(told::refused(Resource::KIND))?;
     let now = context.now();
-    let deadline = Resource::deadline(table_row.to).and_then(|deadline| {
-        TimeDelta::from_std(deadline.after)
-            .ok()
-            .map(|after| now + after)
-    });
     let absence = look
         .seen
         .as_ref()
@@ -89,7 +83,7 @@ fn step(
             | Event::SourceRefused
             | Event::EverythingGone => None,
         },
-        deadline_at: deadline,
+        deadline_at: deadline_at(now, Resource::deadline(table_row.to)),
         request_id: row.request_id,
         at: now,
     })

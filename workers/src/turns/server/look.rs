@@ -2,7 +2,7 @@
 
 use shared::db::fleet::{ParticipantRow, ServerRow};
 use shared::machine::server::{AgentView, ProviderView, asks_agent, asks_provider};
-use shared::ports::{Address, Machine, MachineState};
+use shared::ports::{Machine, MachineState};
 
 use crate::context::{Agents, Asked, Context};
 use crate::steps::certificate_is_due;
@@ -27,14 +27,11 @@ impl Look {
         row: &ServerRow,
         participant: Option<&ParticipantRow>,
     ) -> Self {
-        let asked = match agent_address(row).filter(|_| asks_agent(row.state)) {
-            Some(address) => match Agents::address(row.id, &address) {
-                Some(agent) => {
-                    let request_id = participant.map_or(row.request_id, |row| row.request_id);
-                    Some(context.agents.ask(agent, request_id).await)
-                }
-                None => None,
-            },
+        let asked = match Agents::of(row).filter(|_| asks_agent(row.state)) {
+            Some(agent) => {
+                let request_id = participant.map_or(row.request_id, |row| row.request_id);
+                Some(context.agents.ask(agent, request_id).await)
+            }
             None => None,
         };
         let agent = agent_view(context, row, asked.as_ref());
@@ -50,13 +47,6 @@ impl Look {
             provider,
         }
     }
-}
-
-fn agent_address(row: &ServerRow) -> Option<Address> {
-    Some(Address {
-        host: row.host.clone()?,
-        port: row.agent_port?,
-    })
 }
 
 fn agent_view(context: &Context, row: &ServerRow, asked: Option<&Asked>) -> AgentView {

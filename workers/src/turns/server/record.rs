@@ -1,15 +1,14 @@
 //! Recording what happened to a server and its participant.
 
-use chrono::TimeDelta;
 use shared::db::archive::ask_to_push;
 use shared::db::fleet::{
     Move, ParticipantRow, Recorded, ServerRow, move_participant, move_server, record_contact,
 };
 use shared::domain::{JobKind, ParticipantState, ServerState};
 use shared::ids::ParticipantId;
+use shared::machine::Machine as _;
 use shared::machine::participant::{self, Participant};
 use shared::machine::server::{self, AgentView, Server};
-use shared::machine::{Deadline, Machine as _};
 use shared::ports::Machine;
 use shared::queue::Member;
 
@@ -17,16 +16,7 @@ use super::Look;
 use crate::context::Context;
 use crate::ring::TurnError;
 use crate::steps::{Performed, wake_waiting};
-use crate::turns::{since, told};
-
-fn after(
-    now: chrono::DateTime<chrono::Utc>,
-    deadline: Option<Deadline>,
-) -> Option<chrono::DateTime<chrono::Utc>> {
-    TimeDelta::from_std(deadline?.after)
-        .ok()
-        .map(|after| now + after)
-}
+use crate::turns::{deadline_at, since, told};
 
 /// Records `event` of a server, and where it was seen.
 pub(super) async fn server_event(
@@ -51,7 +41,7 @@ pub(super) async fn server_event(
         why: table_row.why,
         detail: (event == Event::AgentLost).then(|| lost.to_owned()),
         problem: (event == Event::AgentLost).then(|| lost.to_owned()),
-        deadline_at: after(now, Server::deadline(table_row.to)),
+        deadline_at: deadline_at(now, Server::deadline(table_row.to)),
         request_id: row.request_id,
         at: now,
     };
@@ -132,7 +122,7 @@ pub(super) async fn participant_event(
         why: table_row.why,
         problem: detail.clone().filter(|_| event == Event::PostgresLost),
         detail,
-        deadline_at: after(now, Participant::deadline(table_row.to)),
+        deadline_at: deadline_at(now, Participant::deadline(table_row.to)),
         request_id: row.request_id,
         at: now,
     };
