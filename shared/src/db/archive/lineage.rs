@@ -167,14 +167,6 @@ async fn epochs(ex: impl PgExecutor<'_>, timeline: TimelineId) -> Result<Vec<Row
     sqlx::query_as!(
         Row,
         r#"
-        with recursive line as (
-            select $1::uuid as id
-            union
-            select epochs.parent_timeline_id
-            from line
-            join epochs on epochs.timeline_id = line.id
-            where epochs.parent_timeline_id is not null
-        )
         select
             timeline_id as "timeline: TimelineId",
             number,
@@ -190,7 +182,7 @@ async fn epochs(ex: impl PgExecutor<'_>, timeline: TimelineId) -> Result<Vec<Row
             kept_from_lsn,
             created_at
         from epochs
-        where timeline_id in (select id from line)
+        where timeline_id in (select history_of($1))
         order by timeline_id, number
         limit 10000
         "#,
@@ -204,17 +196,9 @@ async fn epochs(ex: impl PgExecutor<'_>, timeline: TimelineId) -> Result<Vec<Row
 async fn gaps(ex: impl PgExecutor<'_>, timeline: TimelineId) -> Result<Gaps, DbError> {
     let rows = sqlx::query!(
         r#"
-        with recursive line as (
-            select $1::uuid as id
-            union
-            select epochs.parent_timeline_id
-            from line
-            join epochs on epochs.timeline_id = line.id
-            where epochs.parent_timeline_id is not null
-        )
         select timeline_id as "timeline: TimelineId", epoch_number, from_lsn, to_lsn
         from gaps
-        where timeline_id in (select id from line)
+        where timeline_id in (select history_of($1))
         order by timeline_id, epoch_number, from_lsn
         limit 10000
         "#,
@@ -235,14 +219,6 @@ async fn gaps(ex: impl PgExecutor<'_>, timeline: TimelineId) -> Result<Gaps, DbE
 async fn backups(ex: impl PgExecutor<'_>, timeline: TimelineId) -> Result<Vec<Taken>, DbError> {
     let rows = sqlx::query!(
         r#"
-        with recursive line as (
-            select $1::uuid as id
-            union
-            select epochs.parent_timeline_id
-            from line
-            join epochs on epochs.timeline_id = line.id
-            where epochs.parent_timeline_id is not null
-        )
         select
             id as "id: BackupId",
             timeline_id as "timeline: TimelineId",
@@ -253,7 +229,7 @@ async fn backups(ex: impl PgExecutor<'_>, timeline: TimelineId) -> Result<Vec<Ta
             stopped_at as "stopped_at!",
             damaged_pages
         from backups
-        where timeline_id in (select id from line) and state = 'finished'
+        where timeline_id in (select history_of($1)) and state = 'finished'
         order by id
         limit 10000
         "#,
