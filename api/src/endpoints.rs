@@ -1,9 +1,11 @@
 //! One file for each endpoint: its documentation, its route, its handler.
 
+mod copies;
 pub(crate) mod create_backup;
 pub(crate) mod create_resource;
 pub(crate) mod create_token;
 pub(crate) mod destroy_resource;
+pub(crate) mod follow_resource;
 pub(crate) mod fork_resource;
 pub(crate) mod get_operation;
 pub(crate) mod get_resource;
@@ -24,6 +26,7 @@ pub(crate) mod openapi;
 pub(crate) mod readyz;
 pub(crate) mod retry_job;
 pub(crate) mod revoke_token;
+pub(crate) mod unfollow_resource;
 
 use shared::db::resources::{self, Resource};
 use shared::domain::ResourceName;

@@ -36,6 +36,8 @@ pub fn document() -> utoipa::openapi::OpenApi {
         endpoints::list_transitions::handle,
         endpoints::create_backup::handle,
         endpoints::fork_resource::handle,
+        endpoints::follow_resource::handle,
+        endpoints::unfollow_resource::handle,
         endpoints::list_backups::handle,
         endpoints::list_plans::handle,
         endpoints::list_operations::handle,

@@ -29,6 +29,8 @@ pub(crate) fn routes(app: &Arc<App>) -> Routes {
         endpoints::list_transitions::route(app),
         endpoints::create_backup::route(app),
         endpoints::fork_resource::route(app),
+        endpoints::follow_resource::route(app),
+        endpoints::unfollow_resource::route(app),
         endpoints::list_backups::route(app),
         endpoints::list_plans::route(app),
         endpoints::list_operations::route(app),

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    backups, capture, completions, create, destroy, events, fork, info, jobs, list, observations,
-    plans, psql, ring, servers, system, tokens, url, wait,
+    backups, capture, completions, create, destroy, events, follow, fork, info, jobs, list,
+    observations, plans, psql, ring, servers, system, tokens, unfollow, url, wait,
 };
 use crate::connection::ConnectionOptions;
 
@@ -55,6 +55,10 @@ pub enum Command {
     Capture(capture::Capture),
     /// Make a writable copy of a database, as it is now or was at a moment
     Fork(fork::Fork),
+    /// Make a read-only follower of a database, which replays what is written there
+    Follow(follow::Follow),
+    /// Make a writable database of its own of a follower
+    Unfollow(unfollow::Unfollow),
     /// Wait until a database is available, or gone if it is being destroyed
     Wait(wait::Wait),
     /// Destroy a database and its data for ever

@@ -240,6 +240,10 @@ fn from_problem(problem: &Problem) -> Failure {
             FailureKind::Conflict,
             Some("wait until it is ready: ringmaster wait NAME"),
         ),
+        ProblemCode::Following => (
+            FailureKind::Conflict,
+            Some("see who follows whom: ringmaster info NAME"),
+        ),
         ProblemCode::KeyReused => (FailureKind::Conflict, None),
         ProblemCode::UnknownPlan => (FailureKind::Usage, Some("see the plans: ringmaster plans")),
         ProblemCode::InvalidTarget => (

@@ -13,6 +13,7 @@ pub(crate) mod completions;
 pub(crate) mod create;
 pub(crate) mod destroy;
 pub(crate) mod events;
+pub(crate) mod follow;
 pub(crate) mod fork;
 pub(crate) mod info;
 pub(crate) mod jobs;
@@ -24,6 +25,7 @@ pub(crate) mod ring;
 pub(crate) mod servers;
 pub(crate) mod system;
 pub(crate) mod tokens;
+pub(crate) mod unfollow;
 pub(crate) mod url;
 pub(crate) mod wait;
 
@@ -74,6 +76,8 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Command::Backups(backups) => backups.run(&context()?).await,
         Command::Capture(capture) => capture.run(&context()?).await,
         Command::Fork(fork) => fork.run(&context()?).await,
+        Command::Follow(follow) => follow.run(&context()?).await,
+        Command::Unfollow(unfollow) => unfollow.run(&context()?).await,
         Command::Destroy(destroy) => destroy.run(&context()?).await,
         Command::Plans(plans) => plans.run(&context()?).await,
         Command::Servers(servers) => servers.run(&context()?).await,

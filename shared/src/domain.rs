@@ -8,7 +8,7 @@ mod url;
 
 pub use moment::{InvalidMoment, parse_moment};
 pub use name::{InvalidName, ResourceName};
-pub use observation::{ConnectionUse, Observation, Outage, TableUse};
+pub use observation::{ConnectionUse, Observation, Outage, Replay, TableUse};
 pub use states::{
     ArchiveAlert, BackupReason, BackupState, JobKind, JobState, MachineKind, OperationKind,
     OperationState, ParticipantRole, ParticipantState, ResourceState, ServerState, TokenScope,

@@ -24,8 +24,8 @@ pub use plan::Plan;
 pub use problem::{Problem, ProblemCode, render_problems};
 pub use protection::{Protection, ProtectionGap, ProtectionState, RestoreWindow};
 pub use resource::{
-    Alert, CreateResource, Endpoint, ForkDetail, ForkResource, Resource, ResourceDetail,
-    ResourceUrl, Transition,
+    Alert, CreateResource, Endpoint, FollowResource, FollowerLag, ForkDetail, ForkResource,
+    Resource, ResourceDetail, ResourceUrl, Transition,
 };
 pub use server::{ParticipantSummary, Server};
 pub use token::{CreateToken, NewToken, Token};

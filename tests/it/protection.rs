@@ -3,6 +3,7 @@
 mod backups;
 mod compaction;
 mod conflicts;
+mod followers;
 mod forks;
 mod outages;
 mod pushes;

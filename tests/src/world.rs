@@ -13,8 +13,9 @@ use shared::agent_api::DATA_DIRECTORY;
 use shared::archive::plan::Target;
 use shared::clock::{Clock as _, SystemClock};
 use shared::db::fleet::{ResourceRow, load_resources};
-use shared::db::resources::create::{NewFork, NewResource, create};
+use shared::db::resources::create::{Copying, NewFork, NewResource, create};
 use shared::db::resources::destroy::{DestroyRequest, request_destroy};
+use shared::db::resources::unfollow::{UnfollowRequest, request_unfollow};
 use shared::domain::{DatabaseUrl, ResourceName, ResourceState, TokenScope};
 use shared::ids::{OperationId, RequestId, ResourceId, ServerId, TokenId};
 use shared::process::{
@@ -183,10 +184,45 @@ impl World {
         name: &str,
         target: Target,
     ) -> anyhow::Result<ResourceId> {
-        let fork = Some(NewFork { parent, target });
+        let fork = Some(NewFork {
+            parent,
+            copying: Copying::Once(target),
+        });
         let id = self.intend_with(name, "standard", fork).await?;
         self.wake_new(id).await?;
         Ok(id)
+    }
+
+    /// Asks for a follower of `parent` and wakes its job, as the API does.
+    pub async fn follow(&self, parent: ResourceId, name: &str) -> anyhow::Result<ResourceId> {
+        let fork = Some(NewFork {
+            parent,
+            copying: Copying::Following,
+        });
+        let id = self.intend_with(name, "standard", fork).await?;
+        self.wake_new(id).await?;
+        Ok(id)
+    }
+
+    /// Asks for the end of following and wakes its job, as the API does.
+    pub async fn unfollow(&self, id: ResourceId) -> anyhow::Result<OperationId> {
+        let operation_id = OperationId::new();
+        let request = UnfollowRequest {
+            resource_id: id,
+            operation_id,
+            token_id: self.token,
+            request_id: RequestId::new(),
+            now: SystemClock.now(),
+        };
+        let mut transaction = self.database.pool.begin().await?;
+        let operation = request_unfollow(&mut transaction, &request).await?;
+        transaction.commit().await?;
+        let member = Member {
+            kind: MemberKind::CatchUp,
+            id: id.as_uuid(),
+        };
+        self.queue.wake(Ring::Jobs, member).await?;
+        Ok(operation.id)
     }
 
     async fn wake_new(&self, id: ResourceId) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod base_backup;
+mod catch_up;
 mod expire;
 mod jobs;
 mod outcome;
@@ -52,6 +53,7 @@ pub(crate) fn job_of(kind: MemberKind) -> Option<JobKind> {
         MemberKind::Provision => Some(JobKind::Provision),
         MemberKind::Deprovision => Some(JobKind::Deprovision),
         MemberKind::Recover => Some(JobKind::Recover),
+        MemberKind::CatchUp => Some(JobKind::CatchUp),
         MemberKind::WalPush => Some(JobKind::WalPush),
         MemberKind::BaseBackup => Some(JobKind::BaseBackup),
         MemberKind::Expire => Some(JobKind::Expire),
@@ -63,6 +65,10 @@ impl Handler for Turns {
     async fn turn(&self, turn: &Turn) -> Result<Outcome, TurnError> {
         let member = turn.member();
         match job_of(member.kind) {
+            Some(JobKind::CatchUp) => {
+                let id = ResourceId::from_uuid(member.id);
+                catch_up::turn(&self.context, turn, id).await
+            }
             Some(JobKind::WalPush) => {
                 let timeline = TimelineId::from_uuid(member.id);
                 wal_push::turn(&self.context, turn, timeline).await

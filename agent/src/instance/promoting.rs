@@ -13,6 +13,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use super::{Instance, Postmaster, Progress};
+use crate::catalog::slots;
 use crate::live::connect_locally;
 use crate::render::BOOTSTRAP_ROLE;
 use crate::restore::check_promotion;
@@ -58,6 +59,8 @@ impl Instance {
         let port = self.postmaster.as_ref().map_or(spec.port, Postmaster::port);
         let ask = async {
             let mut connection = connect_locally(&self.agent.paths.sockets(), port).await?;
+            // Before there is anything that only they will hold: the archive begins where this ends.
+            slots::ensure(&mut connection, &spec.slots).await?;
             let tli = self.promote_or_tli(&mut connection).await?;
             connection.close().await?;
             Ok::<_, sqlx::Error>(tli)

@@ -12,6 +12,7 @@ use shared::secret::Secret;
 use warp::Filter as _;
 use warp::reply::Response;
 
+use super::copies::refuse_follower;
 use crate::answer;
 use crate::app::App;
 use crate::call::{Call, call};
@@ -62,6 +63,7 @@ pub(crate) fn route(app: &Arc<App>) -> Routes {
 async fn handle(app: &App, call: &Call, resource: &str) -> Result<Response, Failure> {
     let bearer = call.authorise(app, TokenScope::Write).await?;
     let resource = find_resource(app, resource).await?;
+    refuse_follower(app, &resource).await?;
     let request_hash = Secret::new(format!("POST {PATH} {}", resource.id)).sha256();
     let new = NewCapture {
         resource: resource.id,

@@ -4,17 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::db::idempotency::Key;
-use shared::db::resources::create::{CreateError, NewResource, create};
-use shared::domain::{InvalidName, JobKind, ResourceName, ResourceState, TokenScope};
+use shared::db::resources::create::{CreateError, NewResource};
+use shared::domain::{InvalidName, ResourceName, ResourceState, TokenScope};
 use shared::http_api::{CreateResource, IDEMPOTENCY_KEY_HEADER, Operation, Problem, ProblemCode};
 use shared::ids::{OperationId, ResourceId};
 use shared::machine::{self, Machine as _};
-use shared::queue::Member;
 use shared::secret::Secret;
 use warp::Filter as _;
 use warp::reply::Response;
 
-use crate::answer;
+use super::copies::accept;
 use crate::app::App;
 use crate::call::{Call, call};
 use crate::failure::Failure;
@@ -81,12 +80,7 @@ async fn handle(app: &App, call: &mut Call) -> Result<Response, Failure> {
         request_id: call.request_id,
         now,
     };
-    let created = create(&app.pool, &new).await?;
-    app.wakes.wake(Member::of_job(
-        JobKind::Provision,
-        created.operation.resource_id.into(),
-    ));
-    Ok(answer::accepted(&Operation::from(created.operation)))
+    accept(app, &new).await
 }
 
 /// How long the state creating may last before it raises an alert.
@@ -130,6 +124,10 @@ impl From<CreateError> for Failure {
             CreateError::NothingToCopy => Self::new(
                 ProblemCode::NotReady,
                 "what shall be copied is on its way in or out; GET /v1/resources/{resource} shows its state",
+            ),
+            CreateError::TooManyFollowers => Self::new(
+                ProblemCode::Following,
+                format!("{error}; destroy one of them, or let it go on by itself, first"),
             ),
             CreateError::KeyReused => Self::new(
                 ProblemCode::KeyReused,

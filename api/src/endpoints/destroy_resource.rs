@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use shared::db::DbError;
-use shared::db::resources::destroy::{DestroyRequest, request_destroy};
+use shared::db::resources::destroy::{DestroyError, DestroyRequest, request_destroy};
 use shared::domain::TokenScope;
-use shared::http_api::{Operation, Problem};
+use shared::http_api::{Operation, Problem, ProblemCode};
 use shared::ids::OperationId;
 use shared::queue::Member;
 use warp::Filter as _;
@@ -48,6 +48,7 @@ pub(crate) fn route(app: &Arc<App>) -> Routes {
         (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not allow this.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such living resource.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Others follow it.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests of this token.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The control plane is not available.", body = Problem, content_type = "application/problem+json")
     )
@@ -69,4 +70,16 @@ async fn handle(app: &App, call: &Call, resource: &str) -> Result<Response, Fail
     let operation = operation.ok_or_else(|| Failure::no_resource(resource))?;
     app.wakes.wake(Member::of_resource(&found.plan, found.id));
     Ok(answer::accepted(&Operation::from(operation)))
+}
+
+impl From<DestroyError> for Failure {
+    fn from(error: DestroyError) -> Self {
+        match error {
+            DestroyError::HasFollowers(_) => Self::new(
+                ProblemCode::Following,
+                format!("{error}; destroy them, or let them go on by themselves, first"),
+            ),
+            DestroyError::Db(error) => error.into(),
+        }
+    }
 }

@@ -5,22 +5,19 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::archive::plan::{Target, Unplannable};
 use shared::db::archive::{Lineage, lineage};
-use shared::db::idempotency::{self, Key};
-use shared::db::operations;
-use shared::db::plans::{self, Plan};
+use shared::db::idempotency::Key;
 use shared::db::resources::Resource;
-use shared::db::resources::create::{CreateError, NewFork, NewResource, create};
+use shared::db::resources::create::{Copying, NewFork, NewResource};
 use shared::db::resources::fork::timeline_of;
-use shared::db::tokens::Bearer;
-use shared::domain::{JobKind, TokenScope, parse_moment};
+use shared::domain::{TokenScope, parse_moment};
 use shared::http_api::{ForkResource, IDEMPOTENCY_KEY_HEADER, Operation, Problem, ProblemCode};
 use shared::ids::{OperationId, ResourceId};
-use shared::queue::Member;
 use shared::secret::Secret;
 use shared::units::Lsn;
 use warp::Filter as _;
 use warp::reply::Response;
 
+use super::copies::{accept, answered, plan_of, refuse_follower};
 use super::create_resource::{creating_at_most, valid_name};
 use crate::answer;
 use crate::app::App;
@@ -85,7 +82,8 @@ async fn handle(app: &App, call: &mut Call, original: &str) -> Result<Response, 
     }
     let original = find_resource(app, original).await?;
     let name = valid_name(&wanted.name)?;
-    let plan = plan_of(app, &original, wanted.plan.as_deref()).await?;
+    let plan = plan_of(app, &original, wanted.plan.as_deref(), "fork").await?;
+    refuse_follower(app, &original).await?;
     let now = app.clock.now();
     let asked = asked_target(&wanted, now)?;
     let lineage = lineage_of(app, &original).await?;
@@ -97,7 +95,7 @@ async fn handle(app: &App, call: &mut Call, original: &str) -> Result<Response, 
         plan: &plan,
         fork: Some(NewFork {
             parent: original.id,
-            target: asked,
+            copying: Copying::Once(asked),
         }),
         deadline_at: now + creating_at_most(),
         token_id: bearer.id,
@@ -107,59 +105,7 @@ async fn handle(app: &App, call: &mut Call, original: &str) -> Result<Response, 
         request_id: call.request_id,
         now,
     };
-    let created = create(&app.pool, &new).await?;
-    app.wakes.wake(Member::of_job(
-        JobKind::Provision,
-        created.operation.resource_id.into(),
-    ));
-    Ok(answer::accepted(&Operation::from(created.operation)))
-}
-
-/// What an earlier request with the same key was answered, whatever became of the original since.
-async fn answered(
-    app: &App,
-    call: &Call,
-    bearer: &Bearer,
-    request_hash: [u8; 32],
-) -> Result<Option<Operation>, Failure> {
-    let Some(key) = call.header(IDEMPOTENCY_KEY_HEADER)? else {
-        return Ok(None);
-    };
-    match idempotency::lookup(&app.pool, bearer.id, key).await? {
-        None => Ok(None),
-        Some(used) if used.request_hash == request_hash => {
-            let operation = operations::get(&app.pool, used.operation_id).await?;
-            Ok(operation.map(Operation::from))
-        }
-        Some(_) => Err(CreateError::KeyReused.into()),
-    }
-}
-
-/// The plan of the copy. Both must have servers of their own: a shared one has neighbours.
-async fn plan_of(app: &App, original: &Resource, wanted: Option<&str>) -> Result<String, Failure> {
-    let plans = plans::list(&app.pool).await?;
-    let is_shared = |name: &str| {
-        let mut found = plans.iter();
-        found.any(|plan: &Plan| plan.name == name && !plan.dedicated)
-    };
-    if is_shared(&original.plan) {
-        return Err(Failure::new(
-            ProblemCode::PlanForbids,
-            format!(
-                "{} is on plan {}, whose databases share a server; only a database with a server of \
-                 its own can be forked",
-                original.name, original.plan
-            ),
-        ));
-    }
-    let plan = wanted.unwrap_or(&original.plan);
-    if is_shared(plan) {
-        return Err(Failure::new(
-            ProblemCode::PlanForbids,
-            format!("a fork needs a server of its own, and databases on plan {plan} share one"),
-        ));
-    }
-    Ok(plan.to_owned())
+    accept(app, &new).await
 }
 
 fn asked_target(wanted: &ForkResource, now: DateTime<Utc>) -> Result<Target, Failure> {
@@ -186,7 +132,7 @@ fn asked_target(wanted: &ForkResource, now: DateTime<Utc>) -> Result<Target, Fai
     }
 }
 
-async fn lineage_of(app: &App, original: &Resource) -> Result<Lineage, Failure> {
+pub(super) async fn lineage_of(app: &App, original: &Resource) -> Result<Lineage, Failure> {
     let found = match timeline_of(&app.pool, original.id).await? {
         Some(timeline) => lineage(&app.pool, timeline).await?,
         None => None,

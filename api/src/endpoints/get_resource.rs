@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shared::db::{alerts, archive, observations, resources};
 use shared::domain::TokenScope;
-use shared::http_api::{Alert, ForkDetail, Problem, Protection, ResourceDetail};
+use shared::http_api::{Alert, FollowerLag, ForkDetail, Problem, Protection, ResourceDetail};
 use warp::Filter as _;
 use warp::reply::Response;
 
@@ -52,15 +52,25 @@ pub(crate) fn route(app: &Arc<App>) -> Routes {
 async fn handle(app: &App, call: &Call, resource: &str) -> Result<Response, Failure> {
     call.authorise(app, TokenScope::Read).await?;
     let resource = find_resource(app, resource).await?;
-    let (observation, alerts, protection, restorable, fork) = tokio::try_join!(
+    let (observation, alerts, protection, restorable, fork, followers) = tokio::try_join!(
         observations::newest(&app.pool, resource.id),
         alerts::open_of_resource(&app.pool, resource.id),
         archive::protection_of(&app.pool, resource.id),
         archive::restorable_of(&app.pool, resource.id),
         resources::fork::fork_of(&app.pool, resource.id),
+        resources::fork::followers_of(&app.pool, resource.id),
     )?;
     let now = app.clock.now();
+    let followed = fork.as_ref().filter(|fork| fork.is_following());
+    let lag = match (followed, &observation) {
+        (Some(followed), Some(seen)) => {
+            let leader = observations::newest(&app.pool, followed.parent_id).await?;
+            FollowerLag::of(seen, leader.as_ref(), now)
+        }
+        _ => None,
+    };
     let protection = protection
+        .filter(|_| followed.is_none())
         .map(|stored| Protection::of(&stored, observation.as_ref(), now).with(&restorable));
     let alerts = alerts.into_iter().map(Alert::from).collect();
     Ok(answer::json(
@@ -69,6 +79,8 @@ async fn handle(app: &App, call: &Call, resource: &str) -> Result<Response, Fail
             resource: resource.into(),
             observation,
             fork: fork.map(ForkDetail::from),
+            lag,
+            followers,
             protection,
             alerts,
         },

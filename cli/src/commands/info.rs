@@ -2,7 +2,7 @@
 
 use clap::Args;
 use shared::domain::Observation;
-use shared::http_api::{ForkDetail, Protection, ProtectionState, ResourceDetail};
+use shared::http_api::{FollowerLag, ForkDetail, Protection, ProtectionState, ResourceDetail};
 
 use super::Context;
 use crate::client::Call;
@@ -28,7 +28,11 @@ impl Info {
             return say_json(&detail);
         }
         let mut lines = about_resource(&detail);
-        lines.extend(detail.fork.iter().flat_map(about_fork));
+        lines.extend(detail.fork.iter().flat_map(about_copy));
+        lines.extend(detail.lag.iter().flat_map(about_lag));
+        if !detail.followers.is_empty() {
+            lines.push(("followers", detail.followers.join(", ")));
+        }
         lines.extend(detail.observation.iter().flat_map(about_observation));
         lines.extend(detail.protection.iter().flat_map(about_protection));
         for alert in &detail.alerts {
@@ -70,6 +74,40 @@ fn about_resource(detail: &ResourceDetail) -> Vec<Line> {
     );
     let asked = resource.destroy_requested_at;
     lines.extend(asked.map(|asked| ("destroy asked", ago(asked))));
+    lines
+}
+
+fn about_copy(copy: &ForkDetail) -> Vec<Line> {
+    if !copy.follows {
+        return about_fork(copy);
+    }
+    let name = copy.parent_name.clone();
+    match (copy.unfollowed_at, copy.unfollow_requested_at) {
+        (Some(at), _) => {
+            let branch = copy.branch_lsn;
+            let left = branch.map_or_else(String::new, |lsn| format!(" at {lsn}"));
+            vec![("followed", format!("{name} until {}{left}", moment(at)))]
+        }
+        (None, Some(at)) => {
+            let text = format!("{name}; asked to go on by itself {}", ago(at));
+            vec![("follows", text)]
+        }
+        (None, None) => vec![("follows", name)],
+    }
+}
+
+fn about_lag(lag: &FollowerLag) -> Vec<Line> {
+    let from = if lag.streaming {
+        "streaming"
+    } else {
+        "from the archive"
+    };
+    let mut lines = vec![("replayed up to", format!("{} ({from})", lag.replayed_lsn))];
+    lines.extend(lag.bytes_behind.map(|behind| {
+        let seconds = lag.seconds_behind;
+        let in_time = seconds.map_or_else(String::new, |seconds| format!(", {seconds:.0} s"));
+        ("behind", format!("{}{in_time}", bytes(behind)))
+    }));
     lines
 }
 

@@ -193,11 +193,14 @@ pub struct WantedWal {
 }
 
 impl RestoreStatus {
+    /// Whether it wants to read something.
+    pub fn wants_something(&self) -> bool {
+        self.wants_manifest || !self.wants_pieces.is_empty() || self.wants_wal.is_some()
+    }
+
     /// Whether it goes on, or wants to read something.
     pub fn is_under_way(&self) -> bool {
-        let wants =
-            self.wants_manifest || !self.wants_pieces.is_empty() || self.wants_wal.is_some();
-        wants
+        self.wants_something()
             || match self.stage {
                 RestoreStage::Fetching | RestoreStage::Replaying => true,
                 RestoreStage::Finished(_) | RestoreStage::Failed { .. } => false,

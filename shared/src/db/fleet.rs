@@ -6,6 +6,7 @@
 
 mod alerts;
 mod census;
+mod followers;
 mod forks;
 mod participants;
 mod placement;
@@ -18,6 +19,9 @@ mod wishes;
 
 pub use alerts::{AlertSubject, settle_alert};
 pub use census::{Count, census};
+pub use followers::{
+    FollowerRow, OriginalSecrets, load_follower, note_unfollowed, secrets_of_original, take_lead,
+};
 pub use forks::{
     ForkRow, ForkView, Names, load_fork, note_end_of_fork, note_silence_of_original,
     note_source_of_fork, refuse_fork,

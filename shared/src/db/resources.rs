@@ -1,9 +1,10 @@
 //! Resources as customers and the API see them. What the worker's turns load and record is in
-//! `fleet`; the two intents a customer can have are in [`create`] and [`destroy`].
+//! `fleet`; the intents that a customer can have are in [`create`], [`unfollow`] and [`destroy`].
 
 pub mod create;
 pub mod destroy;
 pub mod fork;
+pub mod unfollow;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;

@@ -28,6 +28,9 @@ pub struct Observation {
     /// Current WAL position.
     #[schema(value_type = Option<String>, example = "0/16B3748")]
     pub wal_lsn: Option<Lsn>,
+    /// Of one that replays what another one writes: how that goes; null for one that writes.
+    #[serde(default)]
+    pub replay: Option<Replay>,
     /// Share of block reads served from memory since the statistics were reset, 0 to 1; null while
     /// nothing was read.
     pub cache_hit_ratio: Option<f64>,
@@ -58,6 +61,16 @@ pub enum Outage {
     /// It answered with an error that a working service would not give (for example: the database
     /// or our role is missing).
     Broken,
+}
+
+/// How a database replays what its leader writes. How far it is, is its WAL position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Replay {
+    /// Whether it streams from its leader; else it reads the archive.
+    pub streaming: bool,
+    /// Moment of the last commit that was replayed, by the clock of the leader; null before the first
+    /// since it was started.
+    pub last_commit_at: Option<DateTime<Utc>>,
 }
 
 /// Connections of customers to one database.
@@ -99,6 +112,7 @@ impl Observation {
             tables: None,
             database_size_bytes: None,
             wal_lsn: None,
+            replay: None,
             cache_hit_ratio: None,
             oldest_transaction_s: None,
             wal_wait_ms: None,

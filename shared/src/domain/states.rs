@@ -159,6 +159,8 @@ words!(
         Deprovision = "deprovision",
         /// Bring an absent resource back.
         Recover = "recover",
+        /// Bring a follower to where it shall be: to its leader, or to a history of its own.
+        CatchUp = "catch_up",
         /// Keep the archive up to date with a timeline's WAL, for as long as it has a leader.
         WalPush = "wal_push",
         /// Make one base backup of a timeline.
@@ -223,6 +225,8 @@ words!(
         Unconditional = "archive-unconditional",
         /// A base backup that is due is not finished in the time that its plan allows.
         BackupLate = "backup-late",
+        /// A follower that was asked to go on by itself is not in the archive long after.
+        UnfollowLate = "unfollow-late",
     }
 );
 
@@ -235,6 +239,8 @@ words!(
         Destroy = "destroy",
         /// A base backup now.
         Capture = "capture",
+        /// A follower becomes a database of its own.
+        Unfollow = "unfollow",
     }
 );
 

@@ -53,6 +53,9 @@ impl From<db::resources::fork::ForkOf> for super::ForkDetail {
             bytes_done: fork.bytes_done,
             bytes_total: fork.bytes_total,
             replay_lsn: fork.replay_lsn,
+            follows: fork.follows,
+            unfollow_requested_at: fork.unfollow_requested_at,
+            unfollowed_at: fork.unfollowed_at,
         }
     }
 }

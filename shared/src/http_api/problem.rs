@@ -70,6 +70,8 @@ codes! {
     NameTaken = 409, "name_taken", "The name is taken";
     /// The resource is not far enough for that, for example it has no URL yet.
     NotReady = 409, "not_ready", "It is not ready for that";
+    /// It follows another resource, or follows none, or others follow it.
+    Following = 409, "following", "Who follows whom does not allow this";
     /// The body is longer than 64 KiB.
     BodyTooLarge = 413, "body_too_large", "The body is too large";
     /// The body is not `application/json`.

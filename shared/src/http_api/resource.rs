@@ -44,6 +44,70 @@ pub struct ForkResource {
     pub ago_s: Option<u32>,
 }
 
+/// Asks for a new resource that replays what another one writes, and can be read meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FollowResource {
+    /// Name of the follower; rules as for every new resource.
+    pub name: String,
+    /// Name of an offered plan, with at least as many connections; by default that of the original.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+}
+
+/// How far a follower is behind the resource that it follows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FollowerLag {
+    /// Whether it gets what is written at once; else it reads the archive.
+    pub streaming: bool,
+    /// Everything before this position is replayed.
+    #[schema(value_type = String, example = "0/16B3748")]
+    pub replayed_lsn: Lsn,
+    /// Moment of the last commit that is replayed, by the clock of the leader; null before the first
+    /// since it was started.
+    pub last_commit_at: Option<DateTime<Utc>>,
+    /// Bytes of WAL that the leader had when it was last looked at, and that are not replayed. Null
+    /// while the leader is not seen.
+    pub bytes_behind: Option<u64>,
+    /// Seconds since the last commit that is replayed: 0 while nothing is to be replayed. Null while
+    /// one of the two is not known.
+    pub seconds_behind: Option<f64>,
+    /// Moment of the look that this is from.
+    pub observed_at: DateTime<Utc>,
+}
+
+impl FollowerLag {
+    /// From the newest looks at a follower and at its leader, as of `now`; null if the follower did
+    /// not answer, or does not follow.
+    pub fn of(
+        follower: &Observation,
+        leader: Option<&Observation>,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        let replay = follower.replay.as_ref()?;
+        let replayed_lsn = follower.wal_lsn?;
+        let written = leader.and_then(|leader| leader.wal_lsn);
+        let bytes_behind =
+            written.map(|written| written.bytes().saturating_sub(replayed_lsn.bytes()));
+        let since_commit = replay.last_commit_at.map(|at| now - at);
+        let seconds_behind = match bytes_behind {
+            Some(0) => Some(0.0),
+            Some(_) => since_commit
+                .and_then(|since| since.to_std().ok())
+                .map(|since| since.as_secs_f64()),
+            None => None,
+        };
+        Some(Self {
+            streaming: replay.streaming,
+            replayed_lsn,
+            last_commit_at: replay.last_commit_at,
+            bytes_behind,
+            seconds_behind,
+            observed_at: follower.observed_at,
+        })
+    }
+}
+
 /// What a resource began as a copy of, and how that went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ForkDetail {
@@ -73,6 +137,20 @@ pub struct ForkDetail {
     /// WAL is replayed about up to here; null before that began.
     #[schema(value_type = Option<String>, example = "0/16B3748")]
     pub replay_lsn: Option<Lsn>,
+    /// Whether it goes on, or went on, with what the original wrote since.
+    pub follows: bool,
+    /// Moment it was asked to go on by itself; null while it follows, and for a copy that never did.
+    pub unfollow_requested_at: Option<DateTime<Utc>>,
+    /// Moment from which on it is a database of its own that is protected as such; null before, and
+    /// for a copy that never followed.
+    pub unfollowed_at: Option<DateTime<Utc>>,
+}
+
+impl ForkDetail {
+    /// Whether it replays what the original writes, and cannot be written to.
+    pub fn is_following(&self) -> bool {
+        self.follows && self.unfollowed_at.is_none()
+    }
 }
 
 /// What a customer gets: a name, a plan, a URL.
@@ -123,7 +201,12 @@ pub struct ResourceDetail {
     pub observation: Option<Observation>,
     /// What it began as a copy of; null if it began empty.
     pub fork: Option<ForkDetail>,
-    /// How well it is protected against the loss of its server; null while it is not placed.
+    /// How far it is behind what it follows; null if it follows nobody, or did not answer.
+    pub lag: Option<FollowerLag>,
+    /// Names of the resources that follow it, oldest first.
+    pub followers: Vec<String>,
+    /// How well it is protected against the loss of its server; null while it is not placed. A
+    /// follower has what its original has: see there.
     pub protection: Option<Protection>,
     /// Open alerts, oldest first.
     pub alerts: Vec<Alert>,

@@ -85,6 +85,8 @@ pub enum MemberKind {
     Deprovision,
     /// Bring one resource back from dead hardware.
     Recover,
+    /// Bring one follower to where it shall be.
+    CatchUp,
     /// Push the WAL of one timeline to the archive.
     WalPush,
     /// Make a base backup of one timeline.
@@ -95,12 +97,13 @@ pub enum MemberKind {
 
 impl MemberKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Resource,
         Self::Server,
         Self::Provision,
         Self::Deprovision,
         Self::Recover,
+        Self::CatchUp,
         Self::WalPush,
         Self::BaseBackup,
         Self::Expire,
@@ -114,6 +117,7 @@ impl MemberKind {
             Self::Provision => "provision",
             Self::Deprovision => "deprovision",
             Self::Recover => "recover",
+            Self::CatchUp => "catch_up",
             Self::WalPush => "wal_push",
             Self::BaseBackup => "base_backup",
             Self::Expire => "expire",

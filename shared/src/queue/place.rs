@@ -16,6 +16,7 @@ impl Member {
             JobKind::Provision => (Ring::Jobs, MemberKind::Provision),
             JobKind::Deprovision => (Ring::Jobs, MemberKind::Deprovision),
             JobKind::Recover => (Ring::Urgent, MemberKind::Recover),
+            JobKind::CatchUp => (Ring::Jobs, MemberKind::CatchUp),
             JobKind::WalPush => (Ring::Archive, MemberKind::WalPush),
             JobKind::BaseBackup => (Ring::Archive, MemberKind::BaseBackup),
             JobKind::Expire => (Ring::Archive, MemberKind::Expire),

@@ -53,6 +53,16 @@ const ROUTES: &[(&str, &str, Option<TokenScope>)] = &[
         "/v1/resources/{resource}/forks",
         Some(TokenScope::Write),
     ),
+    (
+        "post",
+        "/v1/resources/{resource}/followers",
+        Some(TokenScope::Write),
+    ),
+    (
+        "post",
+        "/v1/resources/{resource}/unfollow",
+        Some(TokenScope::Write),
+    ),
     ("get", "/v1/plans", Some(TokenScope::Read)),
     ("get", "/v1/operations", Some(TokenScope::Read)),
     ("get", "/v1/operations/{id}", Some(TokenScope::Read)),

@@ -25,7 +25,7 @@ use super::world::{Protected, flushed};
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Adds a number to a table, and commits.
-async fn add(customer: &mut PgConnection, number: i32) -> anyhow::Result<()> {
+pub(super) async fn add(customer: &mut PgConnection, number: i32) -> anyhow::Result<()> {
     customer
         .execute("create table if not exists numbers (number int primary key)")
         .await?;
@@ -36,13 +36,13 @@ async fn add(customer: &mut PgConnection, number: i32) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn numbers(customer: &mut PgConnection) -> anyhow::Result<Vec<i32>> {
+pub(super) async fn numbers(customer: &mut PgConnection) -> anyhow::Result<Vec<i32>> {
     let query = "select number from numbers order by number";
     Ok(sqlx::query_scalar(query).fetch_all(customer).await?)
 }
 
 /// A copy that is available, and a connection of its owner.
-async fn copy(
+pub(super) async fn copy(
     protected: &Protected,
     (parent, name): (ResourceId, &str),
     target: Target,
@@ -52,13 +52,16 @@ async fn copy(
     Ok((id, protected.world.connect(id).await?))
 }
 
-async fn timeline_of(protected: &Protected, id: ResourceId) -> anyhow::Result<TimelineId> {
+pub(super) async fn timeline_of(
+    protected: &Protected,
+    id: ResourceId,
+) -> anyhow::Result<TimelineId> {
     let found = fork::timeline_of(&protected.world.database.pool, id).await?;
     found.ok_or_else(|| anyhow::anyhow!("it is on a timeline"))
 }
 
 /// Waits until a copy has a backup of its own.
-async fn until_backed_up(protected: &Protected, id: ResourceId) -> anyhow::Result<()> {
+pub(super) async fn until_backed_up(protected: &Protected, id: ResourceId) -> anyhow::Result<()> {
     let timeline = timeline_of(protected, id).await?;
     let begun = Instant::now();
     loop {

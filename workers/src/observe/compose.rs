@@ -56,6 +56,7 @@ pub(super) fn observation(parts: Parts<'_>) -> Observation {
                 tables,
                 database_size_bytes: size_bytes,
                 wal_lsn: look.wal_lsn,
+                replay: look.replay,
                 cache_hit_ratio: look.cache_hit_ratio(),
                 oldest_transaction_s: look.oldest_transaction_s,
                 wal_wait_ms: wal_wait_ms(&look, now, before),

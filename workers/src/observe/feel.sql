@@ -11,6 +11,14 @@ select
         when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()
         else pg_catalog.pg_current_wal_flush_lsn()
     end as wal_lsn,
+    pg_catalog.pg_is_in_recovery() as replays,
+    -- The process that receives is there only while it is connected; of its state superusers see all.
+    case when pg_catalog.pg_is_in_recovery() then (
+        select receiver.status = 'streaming' from pg_catalog.pg_stat_get_wal_receiver() as receiver
+    ) end as streaming,
+    case
+        when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_xact_replay_timestamp()
+    end as last_commit_at,
     -- A limit of -2 marks a database whose drop was interrupted.
     database.datallowconn and database.datconnlimit <> -2 as database_usable,
     exists (

@@ -1,6 +1,7 @@
 //! What the statements answer, as plain data.
 
 use chrono::{DateTime, Utc};
+use shared::domain::Replay;
 use shared::units::Lsn;
 use tokio_postgres::Row;
 use tokio_postgres::types::PgLsn;
@@ -14,6 +15,8 @@ pub(super) struct Look {
     pub(super) started_at: DateTime<Utc>,
     /// WAL flushed up to here.
     pub(super) wal_lsn: Option<Lsn>,
+    /// How it replays; null if it writes.
+    pub(super) replay: Option<Replay>,
     /// Connections of customers to the database.
     pub(super) open: u32,
     /// Of those, in the middle of a statement.
@@ -72,6 +75,7 @@ impl Look {
         Ok(Self {
             started_at: read(row, "started_at")?,
             wal_lsn: read::<Option<PgLsn>>(row, "wal_lsn")?.map(|lsn| Lsn::from_bytes(lsn.into())),
+            replay: replay(row)?,
             open: u32::try_from(count(row, "open")?).unwrap_or(u32::MAX),
             active: u32::try_from(count(row, "active")?).unwrap_or(u32::MAX),
             oldest_transaction_s: age(row, "oldest_transaction_s")?,
@@ -101,6 +105,17 @@ impl Survey {
             index_scans: count(row, "index_scans")?,
         })
     }
+}
+
+/// How a standby replays; null for a leader.
+fn replay(row: &Row) -> Result<Option<Replay>, Failure> {
+    if !read::<bool>(row, "replays")? {
+        return Ok(None);
+    }
+    Ok(Some(Replay {
+        streaming: read::<Option<bool>>(row, "streaming")?.unwrap_or(false),
+        last_commit_at: read(row, "last_commit_at")?,
+    }))
 }
 
 fn read<'r, T: tokio_postgres::types::FromSql<'r>>(
@@ -137,6 +152,7 @@ mod tests {
         let look = |wal_lsn| Look {
             started_at: DateTime::UNIX_EPOCH,
             wal_lsn,
+            replay: None,
             open: 0,
             active: 0,
             oldest_transaction_s: None,

@@ -92,6 +92,7 @@ impl Stage {
             MemberKind::Provision => job(JobKind::Provision),
             MemberKind::Deprovision => job(JobKind::Deprovision),
             MemberKind::Recover => job(JobKind::Recover),
+            MemberKind::CatchUp => job(JobKind::CatchUp),
             MemberKind::WalPush => job(JobKind::WalPush),
             MemberKind::BaseBackup => job(JobKind::BaseBackup),
             MemberKind::Expire => job(JobKind::Expire),

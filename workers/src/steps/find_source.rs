@@ -35,6 +35,9 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
     let Some(fork) = load_fork(&context.pool, row.id).await? else {
         return Ok(Performed::Overtaken);
     };
+    if fork.follows {
+        return plan_follower(context, &fork).await;
+    }
     let Some(end) = fork.end else {
         return note_end(context, &fork).await;
     };
@@ -58,6 +61,19 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
             ask_for_backup(context, &fork).await
         }
         Err(refused) => refuse(context, &fork, &refused).await,
+    }
+}
+
+/// What the archive has is where a follower begins: it gets the rest as it comes.
+async fn plan_follower(context: &Context, fork: &ForkRow) -> Result<Performed, TurnError> {
+    let Some(mut lineage) = lineage(&context.pool, fork.timeline).await? else {
+        return Ok(Performed::Done);
+    };
+    let (_, complete_until) = archived(&lineage);
+    match plan_with_what_is_there(context, &mut lineage, (Target::End, complete_until)).await? {
+        Ok(plan) => store(context, fork, &lineage, plan).await,
+        Err(Unplannable::OutsideOfWindows { .. }) => ask_for_backup(context, fork).await,
+        Err(refused) => refuse(context, fork, &refused).await,
     }
 }
 
@@ -225,11 +241,20 @@ fn source_of(fork: &ForkRow, lineage: &Lineage, plan: Plan) -> RestoreSource {
         path: plan.path,
         target: plan.target,
         complete_until: plan.complete_until,
-        renames: vec![Rename {
-            database: renamed(&fork.original.database, &fork.copy.database),
-            role: renamed(&fork.original.role, &fork.copy.role),
-        }],
+        renames: renames(fork),
     }
+}
+
+/// A follower has the names of its original, and keeps them when it goes on by itself: its URL has
+/// them.
+fn renames(fork: &ForkRow) -> Vec<Rename> {
+    if fork.follows {
+        return Vec::new();
+    }
+    vec![Rename {
+        database: renamed(&fork.original.database, &fork.copy.database),
+        role: renamed(&fork.original.role, &fork.copy.role),
+    }]
 }
 
 fn renamed(from: &str, to: &str) -> NewName {

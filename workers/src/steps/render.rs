@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use shared::agent_api::{
     ARCHIVE_SLOT, Absent, Birth, DatabaseSpec, HbaMethod, HbaRule, InstanceRole, InstanceSpec,
-    PROBER_ROLE, RoleSpec,
+    PROBER_ROLE, RoleSpec, Upstream,
 };
 use shared::db::fleet::{DatabaseWish, ParticipantRow, ServerRow};
-use shared::domain::ParticipantState;
+use shared::domain::{ParticipantRole, ParticipantState};
 use shared::ids::{RequestId, ResourceId};
 use shared::secret::{Vault, VaultError};
 
@@ -47,6 +47,7 @@ pub(crate) fn render(
     vault: &Vault,
     (generation, request_id): (u64, RequestId),
 ) -> Result<Rendered, VaultError> {
+    let role = role_of(participant);
     let verifier = |context: String, sealed: &[u8]| {
         vault
             .open(&context, sealed)
@@ -87,7 +88,7 @@ pub(crate) fn render(
         participant: participant.id,
         generation,
         request_id,
-        role: role_of(participant),
+        role,
         incarnation: participant.incarnation,
         birth: birth_of(participant),
         port: server.postgres_port.unwrap_or(0),
@@ -97,9 +98,12 @@ pub(crate) fn render(
         roles,
         databases,
         absent: gone,
-        slots: vec![ARCHIVE_SLOT.to_owned()],
-        upstream: None,
-        streamers: Vec::new(),
+        slots: slots(role),
+        upstream: upstream_of(participant).filter(|_| role == InstanceRole::Follower),
+        streamers: match role {
+            InstanceRole::Leader => participant.streamers.clone(),
+            InstanceRole::Follower | InstanceRole::Stopped | InstanceRole::Removed => Vec::new(),
+        },
         promotion_tli: None,
     };
     let ids = |wishes: Vec<&DatabaseWish>| wishes.iter().map(|wish| wish.resource).collect();
@@ -118,8 +122,31 @@ fn role_of(participant: &ParticipantRow) -> InstanceRole {
         ParticipantState::Planned
         | ParticipantState::Creating
         | ParticipantState::Serving
-        | ParticipantState::Down => InstanceRole::Leader,
+        | ParticipantState::Down => match participant.role {
+            ParticipantRole::Leader => InstanceRole::Leader,
+            ParticipantRole::Follower => InstanceRole::Follower,
+        },
     }
+}
+
+/// A follower needs no slot: what it misses it reads from the archive.
+fn slots(role: InstanceRole) -> Vec<String> {
+    match role {
+        InstanceRole::Follower => Vec::new(),
+        InstanceRole::Leader | InstanceRole::Stopped | InstanceRole::Removed => {
+            vec![ARCHIVE_SLOT.to_owned()]
+        }
+    }
+}
+
+/// Whom a follower streams from. One without an address is not there yet: the archive has it all.
+fn upstream_of(participant: &ParticipantRow) -> Option<Upstream> {
+    let (server, address) = participant.upstream.as_ref()?;
+    Some(Upstream {
+        server: *server,
+        host: address.host.parse().ok()?,
+        port: address.port,
+    })
 }
 
 fn birth_of(participant: &ParticipantRow) -> Birth {

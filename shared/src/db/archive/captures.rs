@@ -120,7 +120,8 @@ async fn insert(ex: impl PgExecutor<'_>, new: &NewCapture<'_>) -> Result<Asked, 
         with placed as (
             select resources.id, resources.name, participants.timeline_id
             from resources
-            join participants on participants.id = resources.participant_id
+            join participants
+                on participants.id = resources.participant_id and participants.role = 'leader'
             join epochs on epochs.timeline_id = participants.timeline_id and epochs.number = 1
             where resources.id = $1 and resources.destroy_requested_at is null
         ),

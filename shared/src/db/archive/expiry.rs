@@ -75,7 +75,10 @@ pub async fn load_expiry(
             and jobs.subject_id = $1
             and jobs.state = 'pending'
             and timelines.archive_deleted_at is null
-        order by (participants.state = 'removed'), participants.state_since desc
+        order by
+            (participants.state = 'removed'),
+            (participants.role <> 'leader'),
+            participants.state_since desc
         limit 1
         "#,
         timeline.as_uuid(),

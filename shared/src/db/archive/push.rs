@@ -26,6 +26,8 @@ pub struct PushRow {
     pub epoch: Option<Epoch>,
     /// What the leader was restored from; null if it began empty, and once an epoch is there.
     pub birth: Option<RestoreSource>,
+    /// Whether it followed another leader, beyond the end of what it was restored from.
+    pub followed: bool,
     /// Names of the open alerts about it.
     pub open_alerts: Vec<String>,
 }
@@ -97,6 +99,7 @@ pub async fn load_push(
                 where alerts.subject_id = jobs.subject_id and alerts.cleared_at is null
             ) as "open_alerts!",
             case when epochs.number is null then restores.source end as "birth?: Json<RestoreSource>",
+            exists (select from forks where restore_id = restores.id and follows) as "followed!",
             participants.id as "leader?: ParticipantId",
             participants.state as "leader_state?: ParticipantState",
             participants.generation as "leader_generation?",
@@ -160,6 +163,7 @@ struct Joined {
     request_id: RequestId,
     open_alerts: Vec<String>,
     birth: Option<Json<RestoreSource>>,
+    followed: bool,
     leader: Option<ParticipantId>,
     leader_state: Option<ParticipantState>,
     leader_generation: Option<i64>,
@@ -249,6 +253,7 @@ impl TryFrom<Joined> for PushRow {
             request_id: row.request_id,
             leader: row.leader(),
             birth: row.birth.as_ref().map(|Json(source)| source.clone()),
+            followed: row.followed,
             open_alerts: row.open_alerts.clone(),
             epoch: row.epoch().map(Epoch::try_from).transpose()?,
         })

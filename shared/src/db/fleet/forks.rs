@@ -41,6 +41,8 @@ pub struct ForkRow {
     pub timeline: TimelineId,
     /// As of when.
     pub target: Target,
+    /// Whether it goes on with what the original writes: the target is the end.
+    pub follows: bool,
     /// Position and moment: everything committed before the moment is in WAL before the position.
     /// Null before that is known.
     pub end: Option<(Lsn, DateTime<Utc>)>,
@@ -78,6 +80,7 @@ pub async fn load_fork(
             forks.parent_timeline_id as "timeline: TimelineId",
             forks.target_lsn,
             forks.target_at,
+            forks.follows,
             forks.end_lsn,
             forks.end_at,
             forks.silent_since,
@@ -115,6 +118,7 @@ pub async fn load_fork(
         resource: id,
         timeline: row.timeline,
         target: target(row.target_lsn, row.target_at),
+        follows: row.follows,
         end: row.end_lsn.map(position).zip(row.end_at),
         silent_since: row.silent_since,
         original: Names {

@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
-use sqlx::types::Json;
+use sqlx::types::{Json, Uuid};
 
 use super::{Move, Recorded};
 use crate::agent_api::restore::RestoreSource;
 use crate::db::DbError;
-use crate::domain::ParticipantState;
+use crate::domain::{ParticipantRole, ParticipantState};
 use crate::ids::{ParticipantId, RequestId, ResourceId, ServerId};
+use crate::ports::Address;
 
 /// A PostgreSQL instance, as the control database knows it.
 #[derive(Debug, Clone)]
@@ -17,6 +18,13 @@ pub struct ParticipantRow {
     pub id: ParticipantId,
     /// Server it runs on.
     pub server_id: ServerId,
+    /// What it does on its timeline.
+    pub role: ParticipantRole,
+    /// Of a follower: the server of its leader, with the address of PostgreSQL there. Null while
+    /// there is none, or it has no address.
+    pub upstream: Option<(ServerId, Address)>,
+    /// Of a leader: the servers of its followers, in order.
+    pub streamers: Vec<ServerId>,
     /// Where it is in its life.
     pub state: ParticipantState,
     /// Moment it entered this state.
@@ -66,11 +74,27 @@ pub async fn participants_on(
     servers: &[ServerId],
 ) -> Result<Vec<ParticipantRow>, DbError> {
     let servers: Vec<_> = servers.iter().map(|id| id.as_uuid()).collect();
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Joined,
         r#"
         select distinct on (participants.server_id)
             participants.id as "id: ParticipantId",
             participants.server_id as "server_id: ServerId",
+            participants.role as "role: ParticipantRole",
+            upstream.id as "upstream?: ServerId",
+            upstream.host as "upstream_host?",
+            upstream.postgres_port as "upstream_port?",
+            case
+                when participants.role = 'leader' then array(
+                    select followers.server_id
+                    from participants as followers
+                    where
+                        followers.timeline_id = participants.timeline_id
+                        and followers.role = 'follower'
+                        and followers.state not in ('removing', 'removed')
+                    order by followers.server_id
+                )
+            end as streamers,
             participants.state as "state: ParticipantState",
             participants.state_since,
             participants.deadline_at,
@@ -94,6 +118,16 @@ pub async fn participants_on(
             participants.version
         from participants
         left join restores on restores.id = participants.restore_id
+        left join lateral (
+            select servers.id, servers.host, servers.postgres_port
+            from participants as leaders
+            join servers on servers.id = leaders.server_id
+            where
+                participants.role = 'follower'
+                and leaders.timeline_id = participants.timeline_id
+                and leaders.role = 'leader'
+                and leaders.state <> 'removed'
+        ) as upstream on true
         where participants.server_id = any($1)
         order by
             participants.server_id, (participants.state <> 'removed') desc, participants.id desc
@@ -103,33 +137,73 @@ pub async fn participants_on(
     .fetch_all(ex)
     .await
     .map_err(DbError::during("load the participants of servers"))?;
-    let rows = rows.into_iter().map(|row| ParticipantRow {
-        id: row.id,
-        server_id: row.server_id,
-        state: row.state,
-        state_since: row.state_since,
-        deadline_at: row.deadline_at,
-        destroy_requested_at: row.destroy_requested_at,
-        postgres_major: u16::try_from(row.postgres_major).unwrap_or(0),
-        restore: row
-            .source
-            .zip(row.segment_bytes)
-            .map(|(Json(source), bytes)| ParticipantRestore {
-                source,
-                segment_bytes: bytes.unsigned_abs(),
+    Ok(rows.into_iter().map(ParticipantRow::from).collect())
+}
+
+struct Joined {
+    id: ParticipantId,
+    server_id: ServerId,
+    role: ParticipantRole,
+    upstream: Option<ServerId>,
+    upstream_host: Option<String>,
+    upstream_port: Option<i32>,
+    streamers: Option<Vec<Uuid>>,
+    state: ParticipantState,
+    state_since: DateTime<Utc>,
+    deadline_at: Option<DateTime<Utc>>,
+    destroy_requested_at: Option<DateTime<Utc>>,
+    postgres_major: i32,
+    source: Option<Json<RestoreSource>>,
+    segment_bytes: Option<i32>,
+    generation: i64,
+    spec_digest: Option<String>,
+    incarnation: i64,
+    acknowledged_generation: i64,
+    prober_password: Vec<u8>,
+    prober_verifier: Vec<u8>,
+    crashes: i64,
+    open_alert: Option<String>,
+    request_id: RequestId,
+    version: i64,
+}
+
+impl From<Joined> for ParticipantRow {
+    fn from(row: Joined) -> Self {
+        let streamers = row.streamers.unwrap_or_default().into_iter();
+        Self {
+            id: row.id,
+            server_id: row.server_id,
+            role: row.role,
+            upstream: row.upstream.and_then(|server| {
+                let port = u16::try_from(row.upstream_port?).ok()?;
+                let host = row.upstream_host?;
+                Some((server, Address { host, port }))
             }),
-        generation: row.generation.unsigned_abs(),
-        spec_digest: row.spec_digest,
-        incarnation: row.incarnation.unsigned_abs(),
-        acknowledged_generation: row.acknowledged_generation.unsigned_abs(),
-        prober_password: row.prober_password,
-        prober_verifier: row.prober_verifier,
-        crashes: row.crashes.unsigned_abs(),
-        open_alert: row.open_alert,
-        request_id: row.request_id,
-        version: row.version,
-    });
-    Ok(rows.collect())
+            streamers: streamers.map(ServerId::from_uuid).collect(),
+            state: row.state,
+            state_since: row.state_since,
+            deadline_at: row.deadline_at,
+            destroy_requested_at: row.destroy_requested_at,
+            postgres_major: u16::try_from(row.postgres_major).unwrap_or(0),
+            restore: row
+                .source
+                .zip(row.segment_bytes)
+                .map(|(Json(source), bytes)| ParticipantRestore {
+                    source,
+                    segment_bytes: bytes.unsigned_abs(),
+                }),
+            generation: row.generation.unsigned_abs(),
+            spec_digest: row.spec_digest,
+            incarnation: row.incarnation.unsigned_abs(),
+            acknowledged_generation: row.acknowledged_generation.unsigned_abs(),
+            prober_password: row.prober_password,
+            prober_verifier: row.prober_verifier,
+            crashes: row.crashes.unsigned_abs(),
+            open_alert: row.open_alert,
+            request_id: row.request_id,
+            version: row.version,
+        }
+    }
 }
 
 /// Records a step of the participant machine, and the agent's count of crashes with it.
@@ -221,6 +295,7 @@ pub async fn record_instruction(
                 generation = $3::bigint,
                 spec_digest = $4,
                 told_restore_id = restore_id,
+                told_role_generation = $3::bigint,
                 version = version + 1
             where id = $1 and version = $2 and generation = $3::bigint - 1
             returning id

@@ -1,11 +1,13 @@
 //! Where a new resource goes: a server of its own, or a shared one with room. One that begins as a
-//! copy gets a server of its own, with a timeline that comes from that of the original.
+//! copy gets a server of its own, with a timeline that comes from that of the original; a follower
+//! is on the very timeline of its original.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::Recorded;
 use crate::db::DbError;
+use crate::domain::ParticipantRole;
 use crate::ids::{ParticipantId, RequestId, ResourceId, RestoreId, ServerId, TimelineId};
 
 /// Everything a new server and participant are made of, in case one is needed.
@@ -17,7 +19,7 @@ pub struct NewPlacement {
     pub server: ServerId,
     /// Id for the participant.
     pub participant: ParticipantId,
-    /// Id for the timeline.
+    /// Id for the timeline, unless it follows another one.
     pub timeline: TimelineId,
     /// Major version of PostgreSQL.
     pub postgres_major: u16,
@@ -62,7 +64,8 @@ pub async fn place(
             plans.dedicated,
             plans.databases_per_server,
             forks.restore_id as "restore?: RestoreId",
-            forks.parent_timeline_id as "parent?: TimelineId"
+            forks.parent_timeline_id as "parent?: TimelineId",
+            forks.follows as "follows?"
         from resources
         join plans on plans.name = resources.plan
         left join forks on forks.resource_id = resources.id
@@ -73,7 +76,14 @@ pub async fn place(
     .fetch_one(&mut *conn)
     .await
     .map_err(DbError::during("place a resource"))?;
-    let birth = plan.restore.zip(plan.parent);
+    let birth = plan
+        .restore
+        .zip(plan.parent)
+        .map(|(restore, parent)| Birth {
+            restore,
+            parent,
+            follows: plan.follows.unwrap_or(false),
+        });
     let room = if plan.dedicated || birth.is_some() {
         None
     } else {
@@ -82,7 +92,10 @@ pub async fn place(
     };
     let (server, participant) = match room {
         Some(found) => found,
-        None => (create(conn, &plan.name, new, birth).await?, new.participant),
+        None => (
+            create(conn, &plan.name, new, birth.as_ref()).await?,
+            new.participant,
+        ),
     };
     let attached = sqlx::query!(
         r#"
@@ -101,6 +114,14 @@ pub async fn place(
         server,
         recorded: Recorded::of(attached.rows_affected()),
     })
+}
+
+/// What the data of a new participant comes from.
+struct Birth {
+    restore: RestoreId,
+    parent: TimelineId,
+    /// Whether it stays on the timeline of its parent.
+    follows: bool,
 }
 
 async fn lock_plan(conn: &mut PgConnection, plan: &str) -> Result<(), DbError> {
@@ -151,12 +172,24 @@ async fn create(
     conn: &mut PgConnection,
     plan: &str,
     new: &NewPlacement,
-    birth: Option<(RestoreId, TimelineId)>,
+    birth: Option<&Birth>,
 ) -> Result<ServerId, DbError> {
+    let follows = birth.is_some_and(|birth| birth.follows);
+    let timeline = match birth {
+        Some(birth) if follows => birth.parent,
+        Some(_) | None => new.timeline,
+    };
+    let role = if follows {
+        ParticipantRole::Follower
+    } else {
+        ParticipantRole::Leader
+    };
     sqlx::query!(
         r#"
         with timeline as (
-            insert into timelines (id, parent_id, created_at) values ($3, $13, $8) returning id
+            insert into timelines (id, parent_id, created_at)
+            select $3, $13, $8
+            where $14 = 'leader'
         ),
         server as (
             insert into servers (
@@ -169,15 +202,14 @@ async fn create(
             id, timeline_id, server_id, role, state, state_since, deadline_at, postgres_major,
             prober_password, prober_verifier, request_id, created_at, restore_id
         )
-        select $2, timeline.id, server.id, 'leader', 'planned', $8, $9,
+        select $2, $3, server.id, $14, 'planned', $8, $9,
             coalesce((restores.source ->> 'postgres_major')::integer, $6), $10, $11, $7, $8, $12
-        from timeline
-        cross join server
+        from server
         left join restores on restores.id = $12
         "#,
         new.server.as_uuid(),
         new.participant.as_uuid(),
-        new.timeline.as_uuid(),
+        timeline.as_uuid(),
         new.provider,
         plan,
         i32::from(new.postgres_major),
@@ -186,8 +218,9 @@ async fn create(
         new.deadline_at,
         new.prober_password,
         new.prober_verifier,
-        birth.map(|(restore, _)| restore.as_uuid()),
-        birth.map(|(_, parent)| parent.as_uuid()),
+        birth.map(|birth| birth.restore.as_uuid()),
+        birth.map(|birth| birth.parent.as_uuid()),
+        role.as_str(),
     )
     .execute(conn)
     .await

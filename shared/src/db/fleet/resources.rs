@@ -57,6 +57,8 @@ pub struct ResourceRow {
     /// Where the copy stands that it begins as, while it is made; null if it begins empty, and
     /// later.
     pub fork: Option<ForkView>,
+    /// Whether that copy goes on with what the original writes; false later.
+    pub follows: bool,
     /// What it is attached to.
     pub base: Option<Base>,
 }
@@ -128,6 +130,7 @@ pub async fn load_resources(
             resources.postgres_started_at,
             forks.parent_resource_id as "original?: ResourceId",
             forks.restore_id as "restore?: RestoreId",
+            forks.follows as "follows?",
             coalesce(forks.problem, restores.problem) as fork_problem,
             participants.id as "participant?: ParticipantId",
             participants.state as "participant_state?: ParticipantState",
@@ -183,6 +186,7 @@ struct Joined {
     postgres_started_at: Option<DateTime<Utc>>,
     original: Option<ResourceId>,
     restore: Option<RestoreId>,
+    follows: Option<bool>,
     fork_problem: Option<String>,
     participant: Option<ParticipantId>,
     participant_destroy_requested: bool,
@@ -254,6 +258,7 @@ impl From<Joined> for ResourceRow {
             fork: row
                 .original
                 .map(|_| ForkView::of(row.restore, row.fork_problem)),
+            follows: row.follows.unwrap_or(false),
             base,
         }
     }

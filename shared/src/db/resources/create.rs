@@ -40,9 +40,24 @@ pub struct NewResource<'a> {
 pub struct NewFork {
     /// The original, which is alive.
     pub parent: ResourceId,
-    /// As of when; the end means everything committed before the request.
-    pub target: Target,
+    /// What kind of copy it is.
+    pub copying: Copying,
 }
+
+/// How a new resource stands to its original.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copying {
+    /// A database of its own, with what was committed then; the end means everything committed before
+    /// the request.
+    Once(Target),
+    /// It goes on with what the original writes, until that is ended. Its names and its password are
+    /// those of the original.
+    Following,
+}
+
+/// Most followers of one database: each has a process at the leader that sends WAL, and PostgreSQL
+/// has ten of those unless it is told otherwise.
+pub const FOLLOWERS_MAX: i64 = 8;
 
 /// The operation that creates the resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +80,9 @@ pub enum CreateError {
     /// What it should begin as a copy of is not there, or on its way in or out.
     #[error("what is to be copied is not there")]
     NothingToCopy,
+    /// What should be followed has as many followers as it can have.
+    #[error("it has {FOLLOWERS_MAX} followers already")]
+    TooManyFollowers,
     /// The key was used for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
@@ -93,7 +111,7 @@ pub async fn create(pool: &PgPool, new: &NewResource<'_>) -> Result<Created, Cre
             ..
         })) => CreateError::PlanNotOffered(new.plan.to_owned()),
         Ok(Some(_)) => CreateError::NameTaken(new.name.clone()),
-        Ok(None) => CreateError::NothingToCopy,
+        Ok(None) => nothing_to_copy(pool, new).await?,
         Err(error) if error.constraint() == Some(idempotency::ONE_USE_OF_A_KEY) => {
             CreateError::KeyReused
         }
@@ -133,6 +151,9 @@ async fn write(pool: &PgPool, new: &NewResource<'_>) -> Result<Option<Inserted>,
         if !insert_fork(&mut *transaction, new, fork).await? {
             return Ok(None);
         }
+        if fork.copying == Copying::Following {
+            take_names(&mut *transaction, new.id).await?;
+        }
         transaction.commit().await.map_err(failed)?;
     }
     Ok(Some(inserted))
@@ -144,34 +165,81 @@ async fn insert_fork(
     new: &NewResource<'_>,
     fork: NewFork,
 ) -> Result<bool, DbError> {
-    let (lsn, at) = match fork.target {
-        Target::Lsn { lsn } => (i64::try_from(lsn.bytes()).ok(), None),
-        Target::Time { at } => (None, Some(at)),
-        Target::End => (None, None),
+    let (lsn, at) = match fork.copying {
+        Copying::Once(Target::Lsn { lsn }) => (i64::try_from(lsn.bytes()).ok(), None),
+        Copying::Once(Target::Time { at }) => (None, Some(at)),
+        Copying::Once(Target::End) | Copying::Following => (None, None),
     };
     let done = sqlx::query!(
         r#"
-        insert into forks (
-            resource_id, parent_resource_id, parent_timeline_id, target_lsn, target_at, asked_at
+        -- Whoever asks for the end of the original waits for this, and so do other copies.
+        with original as (
+            select resources.id, participants.timeline_id
+            from resources
+            join participants
+                on participants.id = resources.participant_id and participants.role = 'leader'
+            where
+                resources.id = $2
+                and resources.destroy_requested_at is null
+                and resources.state in ('available', 'unavailable', 'recovering')
+            for no key update of resources
         )
-        select $1, resources.id, participants.timeline_id, $3, $4, $5
-        from resources
-        join participants on participants.id = resources.participant_id
-        where
-            resources.id = $2
-            and resources.destroy_requested_at is null
-            and resources.state in ('available', 'unavailable', 'recovering')
+        insert into forks (
+            resource_id, parent_resource_id, parent_timeline_id, target_lsn, target_at, asked_at,
+            follows
+        )
+        select $1, original.id, original.timeline_id, $3, $4, $5, $6
+        from original
+        where not $6 or followers_of_resource($2) < $7
         "#,
         new.id.as_uuid(),
         fork.parent.as_uuid(),
         lsn,
         at,
         new.now,
+        fork.copying == Copying::Following,
+        FOLLOWERS_MAX,
     )
     .execute(executor)
     .await
     .map_err(DbError::during("create a copy of a resource"))?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Gives a follower the names of its original: what it replays has those.
+async fn take_names(executor: impl PgExecutor<'_>, id: ResourceId) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        update resources
+        set database_name = parents.database_name, role_name = parents.role_name
+        from forks
+        join resources as parents on parents.id = forks.parent_resource_id
+        where resources.id = $1 and forks.resource_id = $1
+        "#,
+        id.as_uuid(),
+    )
+    .execute(executor)
+    .await
+    .map_err(DbError::during("create a follower of a resource"))?;
+    Ok(())
+}
+
+/// Why there was nothing to copy.
+async fn nothing_to_copy(pool: &PgPool, new: &NewResource<'_>) -> Result<CreateError, DbError> {
+    let Some(NewFork {
+        parent,
+        copying: Copying::Following,
+    }) = new.fork
+    else {
+        return Ok(CreateError::NothingToCopy);
+    };
+    let followers = super::fork::followers_of(pool, parent).await?.len();
+    let most = usize::try_from(FOLLOWERS_MAX).unwrap_or(usize::MAX);
+    Ok(if followers < most {
+        CreateError::NothingToCopy
+    } else {
+        CreateError::TooManyFollowers
+    })
 }
 
 async fn insert(executor: impl PgExecutor<'_>, new: &NewResource<'_>) -> Result<Inserted, DbError> {

@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 
 use crate::db::DbError;
 use crate::db::operations::{self, Operation};
+use crate::db::resources::fork::followers_of;
 use crate::domain::OperationKind;
 use crate::ids::{OperationId, RequestId, ResourceId, TokenId};
 
@@ -23,21 +24,53 @@ pub struct DestroyRequest {
     pub now: DateTime<Utc>,
 }
 
+/// Why nothing was decided.
+#[derive(Debug, thiserror::Error)]
+pub enum DestroyError {
+    /// Others follow it.
+    #[error("it has followers: {}", .0.join(", "))]
+    HasFollowers(Vec<String>),
+    /// The control database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
 /// Writes the intent to destroy a living resource, with operation, job and audit entry.
 ///
 /// Fails whatever else was asked for and waits, and gives the operation to follow. Asked again while that is under way,
 /// it changes nothing and gives the same operation. `None` if no living resource has this id.
 ///
 /// Run it in a transaction that is rolled back on an error.
+///
+/// # Errors
+/// [`DestroyError`]: also while others follow it, which would have nothing to follow any more.
 pub async fn request_destroy(
     connection: &mut PgConnection,
     request: &DestroyRequest,
-) -> Result<Option<Operation>, DbError> {
-    if !set_intent(connection, request).await? {
-        return operations::find_pending(connection, request.resource_id, OperationKind::Destroy)
-            .await;
+) -> Result<Option<Operation>, DestroyError> {
+    lock(connection, request.resource_id).await?;
+    let followers = followers_of(&mut *connection, request.resource_id).await?;
+    if !followers.is_empty() {
+        return Err(DestroyError::HasFollowers(followers));
     }
-    operations::get(connection, request.operation_id).await
+    let operation = if set_intent(connection, request).await? {
+        operations::get(connection, request.operation_id).await
+    } else {
+        operations::find_pending(connection, request.resource_id, OperationKind::Destroy).await
+    };
+    Ok(operation?)
+}
+
+/// Whoever asks for a follower takes the same lock: one of the two sees the other.
+async fn lock(connection: &mut PgConnection, id: ResourceId) -> Result<(), DbError> {
+    sqlx::query!(
+        "select id from resources where id = $1 for no key update",
+        id.as_uuid()
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(DbError::during("request the end of a resource"))?;
+    Ok(())
 }
 
 /// Whether this request is the one that decided it.

@@ -33,6 +33,19 @@ pub struct ForkOf {
     pub bytes_total: u64,
     /// WAL is replayed about up to here; null before that began.
     pub replay_lsn: Option<Lsn>,
+    /// Whether it goes on, or went on, with what the original wrote since.
+    pub follows: bool,
+    /// Moment it was asked to go on by itself; null while it follows.
+    pub unfollow_requested_at: Option<DateTime<Utc>>,
+    /// Moment from which on it is protected as a database of its own; null before.
+    pub unfollowed_at: Option<DateTime<Utc>>,
+}
+
+impl ForkOf {
+    /// Whether it replays what the original writes, and cannot be written to.
+    pub fn is_following(&self) -> bool {
+        self.follows && self.unfollowed_at.is_none()
+    }
 }
 
 /// What resource `id` began as a copy of; null if it began empty.
@@ -48,8 +61,12 @@ pub async fn fork_of(
             forks.target_at,
             forks.target_lsn,
             forks.asked_at,
+            forks.follows,
+            forks.unfollow_requested_at,
+            forks.unfollowed_at,
             forks.end_at as complete_until,
-            timelines.branch_lsn,
+            case when timelines.id <> forks.parent_timeline_id then timelines.branch_lsn end
+                as branch_lsn,
             restores.created_at as "planned_at?",
             restores.bytes_done as "bytes_done?",
             restores.bytes_total as "bytes_total?",
@@ -80,7 +97,36 @@ pub async fn fork_of(
         bytes_done: row.bytes_done.unwrap_or_default().unsigned_abs(),
         bytes_total: row.bytes_total.unwrap_or_default().unsigned_abs(),
         replay_lsn: lsn(row.replay_lsn),
+        follows: row.follows,
+        unfollow_requested_at: row.unfollow_requested_at,
+        unfollowed_at: row.unfollowed_at,
     }))
+}
+
+/// The resources that follow resource `id` and shall go on to, oldest first.
+pub async fn followers_of(
+    executor: impl PgExecutor<'_>,
+    id: ResourceId,
+) -> Result<Vec<String>, DbError> {
+    sqlx::query_scalar!(
+        r#"
+        select resources.name
+        from forks
+        join resources on resources.id = forks.resource_id
+        where
+            forks.parent_resource_id = $1
+            and forks.follows
+            and forks.unfollowed_at is null
+            and resources.destroy_requested_at is null
+            and resources.state <> 'deprovisioned'
+        order by resources.id
+        limit 1000
+        "#,
+        id.as_uuid(),
+    )
+    .fetch_all(executor)
+    .await
+    .map_err(DbError::during("list the followers of a resource"))
 }
 
 /// The timeline that resource `id` is on; null while it is on none.

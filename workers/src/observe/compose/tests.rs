@@ -30,6 +30,7 @@ fn look(lsn: u64, wal_wait_s: Option<f64>) -> Look {
     Look {
         started_at: at(-10),
         wal_lsn: Some(Lsn::from_bytes(lsn)),
+        replay: None,
         open: 3,
         active: 1,
         oldest_transaction_s: None,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use shared::agent_api::InstanceStatus;
-use shared::agent_api::restore::RestoreStatus;
 use shared::db::fleet::{ParticipantRow, ServerRow};
+use shared::domain::ParticipantState;
 use shared::machine::participant::{self, AgentReport, Holds};
 use shared::machine::server;
 
@@ -75,9 +75,16 @@ fn report(row: &ParticipantRow, status: &InstanceStatus) -> AgentReport {
         postgres_runs: status.postgres.is_some(),
         crashes: status.crashes,
         wants_reads: row.restore.is_some()
-            && status
-                .restore
-                .as_ref()
-                .is_some_and(RestoreStatus::is_under_way),
+            && status.restore.as_ref().is_some_and(|restore| {
+                // One that follows is under way for ever.
+                match row.state {
+                    ParticipantState::Creating => restore.is_under_way(),
+                    ParticipantState::Planned
+                    | ParticipantState::Serving
+                    | ParticipantState::Down
+                    | ParticipantState::Removing
+                    | ParticipantState::Removed => restore.wants_something(),
+                }
+            }),
     }
 }

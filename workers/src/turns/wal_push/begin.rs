@@ -86,9 +86,13 @@ impl Slice<'_> {
         let Some(RestoreStage::Finished(restored)) = stage else {
             return Birth::Unknown;
         };
-        let mut legs = source.path.iter().rev();
-        let left =
-            legs.find(|leg| leg.run.tli == restored.parent_tli && restored.began_at <= leg.end);
+        // Whoever followed went on beyond the end of the last leg.
+        let is_open = |place| self.row.followed && place + 1 == source.path.len();
+        let mut legs = source.path.iter().enumerate().rev();
+        let left = legs.find_map(|(place, leg)| {
+            let reaches = restored.began_at <= leg.end || is_open(place);
+            (leg.run.tli == restored.parent_tli && reaches).then_some(leg)
+        });
         left.map_or(Birth::Unknown, |leg| {
             Birth::Under(Parent {
                 timeline: leg.timeline,

@@ -1,0 +1,96 @@
+//! What asking for a fork and for a follower have in common.
+
+use shared::db::idempotency;
+use shared::db::operations;
+use shared::db::plans::{self, Plan};
+use shared::db::resources::Resource;
+use shared::db::resources::create::{CreateError, NewResource, create};
+use shared::db::resources::fork::{ForkOf, fork_of};
+use shared::db::tokens::Bearer;
+use shared::domain::JobKind;
+use shared::http_api::{IDEMPOTENCY_KEY_HEADER, Operation, ProblemCode};
+use shared::queue::Member;
+use warp::reply::Response;
+
+use crate::answer;
+use crate::app::App;
+use crate::call::Call;
+use crate::failure::Failure;
+
+/// What an earlier request with the same key was answered, whatever became of the original since.
+pub(super) async fn answered(
+    app: &App,
+    call: &Call,
+    bearer: &Bearer,
+    request_hash: [u8; 32],
+) -> Result<Option<Operation>, Failure> {
+    let Some(key) = call.header(IDEMPOTENCY_KEY_HEADER)? else {
+        return Ok(None);
+    };
+    match idempotency::lookup(&app.pool, bearer.id, key).await? {
+        None => Ok(None),
+        Some(used) if used.request_hash == request_hash => {
+            let operation = operations::get(&app.pool, used.operation_id).await?;
+            Ok(operation.map(Operation::from))
+        }
+        Some(_) => Err(CreateError::KeyReused.into()),
+    }
+}
+
+/// The plan of the copy, which is a `what`. Both must have servers of their own: a shared one has
+/// neighbours.
+pub(super) async fn plan_of(
+    app: &App,
+    original: &Resource,
+    wanted: Option<&str>,
+    what: &str,
+) -> Result<String, Failure> {
+    let plans = plans::list(&app.pool).await?;
+    let is_shared = |name: &str| {
+        let mut found = plans.iter();
+        found.any(|plan: &Plan| plan.name == name && !plan.dedicated)
+    };
+    if is_shared(&original.plan) {
+        return Err(Failure::new(
+            ProblemCode::PlanForbids,
+            format!(
+                "{} is on plan {}, whose databases share a server; only a database with a server of \
+                 its own can have a {what}",
+                original.name, original.plan
+            ),
+        ));
+    }
+    let plan = wanted.unwrap_or(&original.plan);
+    if is_shared(plan) {
+        return Err(Failure::new(
+            ProblemCode::PlanForbids,
+            format!("a {what} needs a server of its own, and databases on plan {plan} share one"),
+        ));
+    }
+    Ok(plan.to_owned())
+}
+
+/// Refuses an original that is a follower itself: what it has, its own original has.
+pub(super) async fn refuse_follower(app: &App, original: &Resource) -> Result<(), Failure> {
+    let copy = fork_of(&app.pool, original.id).await?;
+    let Some(followed) = copy.filter(ForkOf::is_following) else {
+        return Ok(());
+    };
+    let (name, leader) = (&original.name, followed.parent_name);
+    Err(Failure::new(
+        ProblemCode::Following,
+        format!(
+            "{name} follows {leader}; ask for it of {leader}, or let {name} go on by itself first"
+        ),
+    ))
+}
+
+/// Stores the request and has it begun.
+pub(super) async fn accept(app: &App, new: &NewResource<'_>) -> Result<Response, Failure> {
+    let created = create(&app.pool, new).await?;
+    app.wakes.wake(Member::of_job(
+        JobKind::Provision,
+        created.operation.resource_id.into(),
+    ));
+    Ok(answer::accepted(&Operation::from(created.operation)))
+}
