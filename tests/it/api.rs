@@ -3,6 +3,7 @@
 mod backups;
 mod bad_input;
 mod creates;
+mod followers;
 mod forks;
 mod limits;
 mod lists;

@@ -10,7 +10,7 @@ use super::world::{World, now};
 const PATH: &str = "/v1/resources/shop/forks";
 
 /// A database with a window from 0/10000B8 to 0/1001388, and from now on in time.
-async fn restorable(world: &World) -> (ResourceId, ParticipantId) {
+pub(super) async fn restorable(world: &World) -> (ResourceId, ParticipantId) {
     let created = world.create("shop").await;
     let (_, participant) = world.make_available(created.resource_id).await;
     let timeline = archive(world, participant).await;
