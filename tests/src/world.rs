@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
-use shared::agent_api::DATA_DIRECTORY;
+use shared::agent_api::{DATA_DIRECTORY, PROBER_ROLE};
 use shared::archive::plan::Target;
 use shared::clock::{Clock as _, SystemClock};
 use shared::db::fleet::{ResourceRow, load_resources};
@@ -351,6 +351,22 @@ impl World {
     pub async fn connect(&self, id: ResourceId) -> anyhow::Result<PgConnection> {
         let url = self.url(id).await?;
         Ok(PgConnection::connect(url.expose()).await?)
+    }
+
+    /// Connects to the database of a customer as we do.
+    pub async fn connect_as_operator(&self, id: ResourceId) -> anyhow::Result<PgConnection> {
+        let row = self.row(id).await?;
+        let base = row.base.context("it is placed")?;
+        let address = base.postgres.context("it has an address")?;
+        let context = format!("participant/{}/prober-password", base.participant);
+        let url = DatabaseUrl {
+            role: PROBER_ROLE,
+            password: &self.vault.open(&context, &base.prober_password)?,
+            host: &address.host,
+            port: address.port,
+            database: &row.database_name,
+        };
+        Ok(PgConnection::connect(url.to_secret().expose()).await?)
     }
 
     /// The password of the customer.

@@ -7,6 +7,7 @@ mod audit;
 mod backups;
 mod certificate;
 mod clock;
+mod followers;
 mod gauges;
 mod housekeeping;
 mod leftovers;
@@ -40,6 +41,8 @@ const LEFTOVERS: Duration = Duration::from_mins(5);
 const CLOCK: Duration = Duration::from_secs(30);
 /// Time between two looks at how far the archive is behind.
 const PROTECTION: Duration = Duration::from_secs(15);
+/// Time between two looks at how far followers are behind.
+const FOLLOWERS: Duration = Duration::from_secs(15);
 /// Time between two looks at who needs a base backup.
 const BACKUPS: Duration = Duration::from_secs(15);
 /// Time between two looks at what may be deleted from the archive.
@@ -71,6 +74,8 @@ pub(crate) fn start(
     tasks.spawn(every("clock", CLOCK).run(move || clock::sweep(Arc::clone(&clock), pool.clone())));
     let at = context.clone();
     tasks.spawn(every("protection", PROTECTION).run(move || protection::sweep(at.clone())));
+    let at = context.clone();
+    tasks.spawn(every("followers", FOLLOWERS).run(move || followers::sweep(at.clone())));
     let at = context.clone();
     tasks.spawn(every("backups", BACKUPS).run(move || backups::sweep(at.clone())));
     let at = context.clone();

@@ -6,10 +6,12 @@
 
 mod alerts;
 mod census;
+mod follower_lags;
 mod followers;
 mod forks;
 mod participants;
 mod placement;
+mod replacements;
 mod resource_moves;
 mod resource_writes;
 mod resources;
@@ -19,6 +21,7 @@ mod wishes;
 
 pub use alerts::{AlertSubject, settle_alert};
 pub use census::{Count, census};
+pub use follower_lags::{FollowerLagRow, clear_follower_alerts, follower_lags};
 pub use followers::{
     FollowerRow, OriginalSecrets, load_follower, note_unfollowed, secrets_of_original, take_lead,
 };
@@ -31,6 +34,7 @@ pub use participants::{
     participants_on, record_instruction, request_restart,
 };
 pub use placement::{NewPlacement, Placed, place};
+pub use replacements::{abandon_replacement, place_replacement, swap_follower};
 pub use resource_moves::{Along, Finish, move_resource};
 pub use resource_writes::{
     Credential, allocate_route, forget, record_route, record_secret, withdraw,

@@ -254,3 +254,25 @@ pub async fn finish(executor: impl PgExecutor<'_>, key: JobKey) -> Result<bool, 
     .map_err(DbError::during("finish a job"))?;
     Ok(result.rows_affected() == 1)
 }
+
+/// Ends a job whose goal is reached, unless somebody has asked for it anew since `request_id` did: then
+/// the goal may be another one. Tells whether it was ended.
+pub async fn finish_as_asked(
+    executor: impl PgExecutor<'_>,
+    key: JobKey,
+    request_id: RequestId,
+) -> Result<bool, DbError> {
+    let result = sqlx::query!(
+        r#"
+        delete from jobs
+        where kind = $1 and subject_id = $2 and request_id = $3
+        "#,
+        key.kind.as_str(),
+        key.subject_id,
+        request_id.as_uuid(),
+    )
+    .execute(executor)
+    .await
+    .map_err(DbError::during("finish a job"))?;
+    Ok(result.rows_affected() == 1)
+}

@@ -227,6 +227,8 @@ words!(
         BackupLate = "backup-late",
         /// A follower that was asked to go on by itself is not in the archive long after.
         UnfollowLate = "unfollow-late",
+        /// A follower has not replayed for long what its leader has written.
+        FollowerBehind = "follower-behind",
     }
 );
 

@@ -5,20 +5,22 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use shared::archive::plan::Target;
-use shared::db::archive::current_epoch;
+use shared::clock::{Clock as _, SystemClock};
+use shared::db::archive::{current_epoch, keep_wal_from, release_restores};
 use shared::db::observations;
 use shared::db::operations;
 use shared::db::resources::destroy::DestroyError;
 use shared::db::resources::fork;
 use shared::domain::{Observation, OperationState, ParticipantState, ResourceState};
 use shared::ids::{OperationId, ResourceId};
-use shared::process::Signal;
-use sqlx::PgConnection;
+use shared::process::{RunningProcess, Signal};
+use shared::units::Lsn;
+use sqlx::{Executor as _, PgConnection};
 use tests::world::{PATIENCE, write};
 use tokio::time::{Instant, sleep};
 
 use super::backups::until_first_backup;
-use super::forks::{add, copy, numbers, timeline_of, until_backed_up};
+use super::forks::{add, capture, copy, numbers, timeline_of, until_backed_up};
 use super::world::Protected;
 
 /// Time between two looks while waiting.
@@ -229,4 +231,66 @@ async fn a_follower_is_made_while_its_leader_restarts_and_its_worker_dies() -> a
     assert_eq!(base.server, server);
     assert_ne!(base.participant_state, ParticipantState::Removed);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_cannot_go_on_is_made_anew() -> anyhow::Result<()> {
+    let protected = Protected::start().await?;
+    let (world, pool) = (&protected.world, &protected.world.database.pool);
+    let mut customer = world.connect(protected.id).await?;
+    add(&mut customer, 1).await?;
+    let (follower, reader) = follow(&protected, "reports").await?;
+    until_numbers(&protected, follower, &[1]).await?;
+    drop(reader);
+    let before = world.row(follower).await?.base.context("it is placed")?;
+
+    // It stands still and is cut off, while what it needs next leaves the archive.
+    let mut operator = world.connect_as_operator(follower).await?;
+    operator.execute("select pg_wal_replay_pause()").await?;
+    write(&mut customer, 5).await?;
+    add(&mut customer, 2).await?;
+    capture(&protected, protected.id).await?;
+    let kept_from = "select max(start_lsn) from backups where state = 'finished'";
+    let kept_from: i64 = sqlx::query_scalar(kept_from).fetch_one(pool).await?;
+    let kept_from = Lsn::from_bytes(kept_from.unsigned_abs());
+    release_restores(pool, SystemClock.now()).await?;
+    let let_go = keep_wal_from(pool, (protected.timeline, 1), kept_from).await?;
+    assert!(!let_go.is_overtaken());
+    // As long as it stands still, nobody begins to stream again.
+    let receiver: i32 = sqlx::query_scalar("select pid from pg_stat_wal_receiver")
+        .fetch_one(&mut operator)
+        .await?;
+    RunningProcess::open(receiver.unsigned_abs())?.signal(Signal::TERM)?;
+
+    let row = world
+        .until_row(follower, "on another participant", |row| {
+            let base = row.base.as_ref();
+            base.is_some_and(|base| base.participant != before.participant)
+        })
+        .await?;
+    assert_eq!(row.state, ResourceState::Available);
+    until_numbers(&protected, follower, &[1, 2]).await?;
+    world
+        .until_row(follower, "pointed at it", |row| {
+            let upstream = row.base.as_ref().and_then(|base| base.postgres.as_ref());
+            upstream.map(ToString::to_string) == row.endpoint_upstream
+        })
+        .await?;
+    // Nothing is left of the other one, and nobody waits for anything.
+    let begun = Instant::now();
+    loop {
+        let left: i64 = sqlx::query_scalar(
+            "select (select count(*) from participants where id = $1 and state <> 'removed')
+                + (select count(*) from jobs where kind = 'catch_up')
+                + (select count(*) from forks where replacement_id is not null)",
+        )
+        .bind(before.participant)
+        .fetch_one(pool)
+        .await?;
+        if left == 0 {
+            return Ok(());
+        }
+        anyhow::ensure!(begun.elapsed() < PATIENCE, "{left} things are left");
+        sleep(LOOK).await;
+    }
 }

@@ -78,7 +78,7 @@ pub(super) async fn until_backed_up(protected: &Protected, id: ResourceId) -> an
 }
 
 /// Has a backup made now, and waits for it.
-async fn capture(protected: &Protected, resource: ResourceId) -> anyhow::Result<()> {
+pub(super) async fn capture(protected: &Protected, resource: ResourceId) -> anyhow::Result<()> {
     let (pool, now) = (&protected.world.database.pool, SystemClock.now());
     let (token_id, _) = protected
         .world

@@ -18,7 +18,7 @@ use shared::db::fleet::{
 };
 use shared::db::jobs::JobKey;
 use shared::domain::JobKind;
-use shared::ids::RestoreId;
+use shared::ids::{RestoreId, TimelineId};
 use shared::queue::Member;
 use shared::units::Lsn;
 
@@ -64,17 +64,28 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
     }
 }
 
-/// What the archive has is where a follower begins: it gets the rest as it comes.
 async fn plan_follower(context: &Context, fork: &ForkRow) -> Result<Performed, TurnError> {
-    let Some(mut lineage) = lineage(&context.pool, fork.timeline).await? else {
-        return Ok(Performed::Done);
+    match follow_from(context, fork.timeline).await? {
+        None => Ok(Performed::Done),
+        Some((lineage, Ok(plan))) => store(context, fork, &lineage, plan).await,
+        Some((_, Err(Unplannable::OutsideOfWindows { .. }))) => ask_for_backup(context, fork).await,
+        Some((_, Err(refused))) => refuse(context, fork, &refused).await,
+    }
+}
+
+/// Where a follower of `timeline` begins: what the archive has of it. It gets the rest as it comes.
+/// Null while the archive has nothing.
+pub(crate) async fn follow_from(
+    context: &Context,
+    timeline: TimelineId,
+) -> Result<Option<(Lineage, Result<Plan, Unplannable>)>, TurnError> {
+    let Some(mut lineage) = lineage(&context.pool, timeline).await? else {
+        return Ok(None);
     };
     let (_, complete_until) = archived(&lineage);
-    match plan_with_what_is_there(context, &mut lineage, (Target::End, complete_until)).await? {
-        Ok(plan) => store(context, fork, &lineage, plan).await,
-        Err(Unplannable::OutsideOfWindows { .. }) => ask_for_backup(context, fork).await,
-        Err(refused) => refuse(context, fork, &refused).await,
-    }
+    let asked = (Target::End, complete_until);
+    let planned = plan_with_what_is_there(context, &mut lineage, asked).await?;
+    Ok(Some((lineage, planned)))
 }
 
 /// Plans with backups that are in the archive: rows of a control database that was put back may know

@@ -8,7 +8,7 @@ use shared::agent_api::{
 };
 use shared::db::fleet::{DatabaseWish, ParticipantRow, ServerRow};
 use shared::domain::{ParticipantRole, ParticipantState};
-use shared::ids::{RequestId, ResourceId};
+use shared::ids::{RequestId, ResourceId, ServerId};
 use shared::secret::{Vault, VaultError};
 
 use super::contexts;
@@ -100,10 +100,7 @@ pub(crate) fn render(
         absent: gone,
         slots: slots(role),
         upstream: upstream_of(participant).filter(|_| role == InstanceRole::Follower),
-        streamers: match role {
-            InstanceRole::Leader => participant.streamers.clone(),
-            InstanceRole::Follower | InstanceRole::Stopped | InstanceRole::Removed => Vec::new(),
-        },
+        streamers: streamers(role, participant),
         promotion_tli: None,
     };
     let ids = |wishes: Vec<&DatabaseWish>| wishes.iter().map(|wish| wish.resource).collect();
@@ -126,6 +123,13 @@ fn role_of(participant: &ParticipantRow) -> InstanceRole {
             ParticipantRole::Leader => InstanceRole::Leader,
             ParticipantRole::Follower => InstanceRole::Follower,
         },
+    }
+}
+
+fn streamers(role: InstanceRole, participant: &ParticipantRow) -> Vec<ServerId> {
+    match role {
+        InstanceRole::Leader => participant.streamers.clone(),
+        InstanceRole::Follower | InstanceRole::Stopped | InstanceRole::Removed => Vec::new(),
     }
 }
 

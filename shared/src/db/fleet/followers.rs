@@ -7,6 +7,8 @@ use super::Recorded;
 use crate::db::DbError;
 use crate::domain::{ParticipantRole, ParticipantState, ResourceState};
 use crate::ids::{ParticipantId, RequestId, ResourceId, ServerId, TimelineId};
+use crate::ports::Address;
+use crate::units::Lsn;
 
 /// Secrets that a follower shares with what it follows, each encrypted for the row it is from.
 #[derive(Debug, Clone)]
@@ -77,8 +79,21 @@ pub struct FollowerRow {
     pub timeline: TimelineId,
     /// The server it runs on.
     pub server: ServerId,
+    /// Where the agent of that server is reached; null before that is known.
+    pub agent: Option<Address>,
+    /// Up to where it was last seen to have replayed; null before it was seen.
+    pub replayed: Option<Lsn>,
     /// Whether its timeline is in the archive.
     pub is_archived: bool,
+    /// Before this position its timeline is not in the archive any more; null while all of it is.
+    pub kept_from: Option<Lsn>,
+    /// The participant that shall take its place, and where that is in its life; null while none is
+    /// needed.
+    pub replacement: Option<(ParticipantId, ParticipantState)>,
+    /// Major version of PostgreSQL.
+    pub postgres_major: u16,
+    /// Moment the job was asked for.
+    pub asked_at: DateTime<Utc>,
     /// Request that it is about.
     pub request_id: RequestId,
 }
@@ -88,8 +103,8 @@ pub async fn load_follower(
     ex: impl PgExecutor<'_>,
     id: ResourceId,
 ) -> Result<Option<FollowerRow>, DbError> {
-    sqlx::query_as!(
-        FollowerRow,
+    let row = sqlx::query_as!(
+        Joined,
         r#"
         select
             resources.id as "resource: ResourceId",
@@ -100,14 +115,33 @@ pub async fn load_follower(
             participants.role as "role: ParticipantRole",
             participants.timeline_id as "timeline: TimelineId",
             participants.server_id as "server: ServerId",
-            exists (
-                select from epochs where epochs.timeline_id = participants.timeline_id
-            ) as "is_archived!",
+            servers.host,
+            servers.agent_port,
+            (
+                select ((observations.body ->> 'wal_lsn')::pg_lsn - '0/0'::pg_lsn)::bigint
+                from observations
+                where observations.resource_id = resources.id
+            ) as replayed_lsn,
+            epochs.number is not null as "is_archived!",
+            epochs.kept_from_lsn as "kept_from_lsn?",
+            replacements.id as "replacement?: ParticipantId",
+            replacements.state as "replacement_state?: ParticipantState",
+            participants.postgres_major,
+            jobs.created_at as asked_at,
             jobs.request_id as "request_id: RequestId"
         from jobs
         join resources on resources.id = jobs.subject_id
         join forks on forks.resource_id = resources.id
         join participants on participants.id = resources.participant_id
+        join servers on servers.id = participants.server_id
+        left join participants as replacements on replacements.id = forks.replacement_id
+        left join lateral (
+            select number, kept_from_lsn
+            from epochs
+            where epochs.timeline_id = participants.timeline_id
+            order by number desc
+            limit 1
+        ) as epochs on true
         where
             jobs.kind = 'catch_up'
             and jobs.subject_id = $1
@@ -120,7 +154,57 @@ pub async fn load_follower(
     )
     .fetch_optional(ex)
     .await
-    .map_err(DbError::during("load a follower"))
+    .map_err(DbError::during("load a follower"))?;
+    Ok(row.map(FollowerRow::from))
+}
+
+struct Joined {
+    resource: ResourceId,
+    state: ResourceState,
+    unfollow_requested_at: Option<DateTime<Utc>>,
+    participant: ParticipantId,
+    participant_state: ParticipantState,
+    role: ParticipantRole,
+    timeline: TimelineId,
+    server: ServerId,
+    host: Option<String>,
+    agent_port: Option<i32>,
+    replayed_lsn: Option<i64>,
+    is_archived: bool,
+    kept_from_lsn: Option<i64>,
+    replacement: Option<ParticipantId>,
+    replacement_state: Option<ParticipantState>,
+    postgres_major: i32,
+    asked_at: DateTime<Utc>,
+    request_id: RequestId,
+}
+
+impl From<Joined> for FollowerRow {
+    fn from(row: Joined) -> Self {
+        let lsn = |stored: i64| Lsn::from_bytes(stored.unsigned_abs());
+        let port = row.agent_port.and_then(|port| u16::try_from(port).ok());
+        Self {
+            resource: row.resource,
+            state: row.state,
+            unfollow_requested_at: row.unfollow_requested_at,
+            participant: row.participant,
+            participant_state: row.participant_state,
+            role: row.role,
+            timeline: row.timeline,
+            server: row.server,
+            agent: row
+                .host
+                .zip(port)
+                .map(|(host, port)| Address { host, port }),
+            replayed: row.replayed_lsn.map(lsn),
+            is_archived: row.is_archived,
+            kept_from: row.kept_from_lsn.map(lsn),
+            replacement: row.replacement.zip(row.replacement_state),
+            postgres_major: u16::try_from(row.postgres_major).unwrap_or(0),
+            asked_at: row.asked_at,
+            request_id: row.request_id,
+        }
+    }
 }
 
 /// Makes a leader of a follower, on `timeline`, which begins now and comes from the one it followed.

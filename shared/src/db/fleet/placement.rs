@@ -117,11 +117,11 @@ pub async fn place(
 }
 
 /// What the data of a new participant comes from.
-struct Birth {
-    restore: RestoreId,
-    parent: TimelineId,
+pub(super) struct Birth {
+    pub(super) restore: RestoreId,
+    pub(super) parent: TimelineId,
     /// Whether it stays on the timeline of its parent.
-    follows: bool,
+    pub(super) follows: bool,
 }
 
 async fn lock_plan(conn: &mut PgConnection, plan: &str) -> Result<(), DbError> {
@@ -168,7 +168,7 @@ async fn shared_participant_with_room(
     Ok(found.map(|found| (found.server, found.participant)))
 }
 
-async fn create(
+pub(super) async fn create(
     conn: &mut PgConnection,
     plan: &str,
     new: &NewPlacement,

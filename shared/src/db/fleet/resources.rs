@@ -124,7 +124,10 @@ pub async fn load_resources(
             resources.version as "version!",
             (
                 select alerts.name from alerts
-                where alerts.subject_id = resources.id and alerts.cleared_at is null
+                where
+                    alerts.subject_id = resources.id
+                    and alerts.subject_kind = 'resource'
+                    and alerts.cleared_at is null
                 limit 1
             ) as open_alert,
             resources.postgres_started_at,

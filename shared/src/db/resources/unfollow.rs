@@ -91,7 +91,9 @@ async fn set_intent(
             insert into jobs (kind, subject_id, request_id, created_at, changed_at)
             select 'catch_up', id, $4, $5, $5
             from independent
-            on conflict (kind, subject_id) do nothing
+            -- Whoever is about to end one that was asked for before sees that this was, too.
+            on conflict (kind, subject_id) do update
+            set request_id = excluded.request_id, state = 'pending', attempts = 0
         ),
         audited as (
             insert into audit (token_id, action, subject, request_id, at)

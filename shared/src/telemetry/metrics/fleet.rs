@@ -21,6 +21,14 @@ pub const STATE_SECONDS: &str = "ringmaster_time_in_state_seconds";
 pub const DEADLINE_BREACHES: &str = "ringmaster_deadline_breaches_total";
 /// Open alerts; sampled by a sweep. Label: `alert`.
 pub const ALERTS_OPEN: &str = "ringmaster_alerts_open";
+/// Followers that are there; sampled by a sweep.
+pub const FOLLOWERS: &str = "ringmaster_followers";
+/// WAL that a follower has not replayed, in bytes, of the one that is furthest behind; sampled by a
+/// sweep.
+pub const FOLLOWER_BYTES: &str = "ringmaster_follower_behind_bytes";
+/// Age of the last commit that a follower has replayed and that is not the last one, in seconds, of the
+/// one where it is oldest; sampled by a sweep.
+pub const FOLLOWER_SECONDS: &str = "ringmaster_follower_behind_seconds";
 /// Observations made. Label: `result`.
 pub const OBSERVATIONS: &str = "ringmaster_observations_total";
 /// Duration of one observation in seconds. Label: `result`.
@@ -93,6 +101,19 @@ pub(super) const TABLE: &[Metric] = &[
         Unit::Count,
         "Servers by state.",
         &[closed("state", server_states)],
+    ),
+    gauges(FOLLOWERS, Unit::Count, "Followers that are there.", &[]),
+    gauges(
+        FOLLOWER_BYTES,
+        Unit::Bytes,
+        "WAL that a follower has not replayed, of the one that is furthest behind.",
+        &[],
+    ),
+    gauges(
+        FOLLOWER_SECONDS,
+        Unit::Seconds,
+        "Age of the last commit that a follower has replayed while there is more, where it is oldest.",
+        &[],
     ),
     counts(
         TRANSITIONS,

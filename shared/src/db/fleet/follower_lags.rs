@@ -1,0 +1,92 @@
+//! How far followers are behind.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
+use sqlx::types::Uuid;
+
+use crate::db::DbError;
+use crate::domain::{ArchiveAlert, ParticipantState};
+use crate::ids::{ResourceId, TimelineId};
+
+/// A follower, as it was last looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FollowerLagRow {
+    /// The resource.
+    pub resource: ResourceId,
+    /// The timeline that it follows.
+    pub timeline: TimelineId,
+    /// Where its participant is in its life.
+    pub participant_state: ParticipantState,
+    /// Bytes of WAL that its leader was seen to have and it was not; null while one was not seen.
+    pub bytes: Option<i64>,
+    /// Moment of the last commit that it has replayed, by the clock of its leader; null before the
+    /// first since it was started, and while it does not answer.
+    pub last_commit_at: Option<DateTime<Utc>>,
+    /// Whether what it needs next is in the archive no more.
+    pub is_beyond_archive: bool,
+}
+
+/// Every follower that is there, at most 10,000.
+pub async fn follower_lags(ex: impl PgExecutor<'_>) -> Result<Vec<FollowerLagRow>, DbError> {
+    sqlx::query_as!(
+        FollowerLagRow,
+        r#"
+        select
+            resources.id as "resource: ResourceId",
+            participants.timeline_id as "timeline: TimelineId",
+            participants.state as "participant_state: ParticipantState",
+            greatest(
+                (written.body ->> 'wal_lsn')::pg_lsn - (replayed.body ->> 'wal_lsn')::pg_lsn, 0
+            )::bigint as bytes,
+            (replayed.body #>> '{replay,last_commit_at}')::timestamptz as last_commit_at,
+            coalesce(
+                epochs.kept_from_lsn > ((replayed.body ->> 'wal_lsn')::pg_lsn - '0/0'::pg_lsn),
+                false
+            ) as "is_beyond_archive!"
+        from participants
+        join resources on resources.participant_id = participants.id
+        join forks on forks.resource_id = resources.id
+        left join observations as replayed on replayed.resource_id = resources.id
+        left join observations as written on written.resource_id = forks.parent_resource_id
+        left join lateral (
+            select kept_from_lsn
+            from epochs
+            where epochs.timeline_id = participants.timeline_id
+            order by number desc
+            limit 1
+        ) as epochs on true
+        where
+            participants.role = 'follower'
+            and participants.state in ('serving', 'down')
+            and participants.destroy_requested_at is null
+        order by resources.id
+        limit 10000
+        "#,
+    )
+    .fetch_all(ex)
+    .await
+    .map_err(DbError::during("list how far followers are behind"))
+}
+
+/// Clears the alerts about followers that are behind, but for those of `still`. Idempotent.
+pub async fn clear_follower_alerts(
+    ex: impl PgExecutor<'_>,
+    still: &[ResourceId],
+    now: DateTime<Utc>,
+) -> Result<u64, DbError> {
+    let still: Vec<Uuid> = still.iter().map(|id| id.as_uuid()).collect();
+    let done = sqlx::query!(
+        r#"
+        update alerts
+        set cleared_at = greatest($3, raised_at)
+        where name = $1 and cleared_at is null and subject_id <> all($2)
+        "#,
+        ArchiveAlert::FollowerBehind.as_str(),
+        &still,
+        now,
+    )
+    .execute(ex)
+    .await
+    .map_err(DbError::during("clear the alerts of followers"))?;
+    Ok(done.rows_affected())
+}
