@@ -34,6 +34,7 @@ mod coverage;
 mod ending;
 mod feeding;
 mod fetching;
+mod flushing;
 mod journal;
 mod limits;
 mod objects;

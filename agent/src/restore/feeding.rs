@@ -52,6 +52,10 @@ const AHEAD_SEGMENTS: u64 = 64;
 /// Pause before something that did not work is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How long WAL below the end of the way must be away, looked for again and again, until it is lost.
+/// Objects that are put together to others are away for a moment.
+const HOLE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// The segments of a restore.
 pub(super) struct Feed {
     pub(super) agent: Arc<Agent>,
@@ -92,6 +96,8 @@ type Fetched = (Lsn, Vec<u8>, Reserved);
 enum Setback {
     /// At the moment; it is tried again.
     Passing(String),
+    /// Some of it is not in the archive: perhaps it is on its way into another object.
+    Hole(String),
     /// For good.
     Final(String),
 }
@@ -290,19 +296,32 @@ impl Feed {
 
     /// Puts one segment together, however long it takes; never ends if it cannot be.
     async fn put_together(&self, segment: Segment) -> (Segment, Made) {
+        let mut hole_since = None;
         loop {
             match self.try_once(segment).await {
                 Ok(made) => return (segment, made),
                 Err(Setback::Passing(detail)) => {
+                    hole_since = None;
                     self.agent.restore.note_trouble(Some(detail));
                     sleep(PAUSE).await;
                 }
-                Err(Setback::Final(detail)) => {
-                    self.agent.restore.fail(self.incarnation, detail);
-                    pending::<()>().await;
+                Err(Setback::Hole(detail)) => {
+                    let since = *hole_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= HOLE_PATIENCE && self.open_from.is_none() {
+                        self.give_up(detail.clone()).await;
+                    }
+                    self.agent.restore.note_trouble(Some(detail));
+                    sleep(PAUSE).await;
                 }
+                Err(Setback::Final(detail)) => self.give_up(detail).await,
             }
         }
+    }
+
+    /// Says why it will never work, and waits for the end.
+    async fn give_up(&self, detail: String) {
+        self.agent.restore.fail(self.incarnation, detail);
+        pending::<()>().await;
     }
 
     async fn try_once(&self, segment: Segment) -> Result<Made, Setback> {
@@ -325,16 +344,15 @@ impl Feed {
                 }
                 board.lock().wal.forget_from(leg, segment.start);
                 let prefix = self.source.prefix_of(leg.timeline).chunks(leg.run);
-                return Err(Setback::Passing(format!(
-                    "{prefix}: there is no WAL at {at}"
-                )));
+                let detail = format!("{prefix}: there is no WAL at {at}");
+                return Err(Setback::Hole(detail));
             };
             if start < at {
                 // Left over from a push that was overtaken.
                 continue;
             }
             let (end, mut plain, reserved) = read.inspect_err(|setback| {
-                if let Setback::Passing(_) = setback {
+                if matches!(setback, Setback::Passing(_) | Setback::Hole(_)) {
                     board.lock().wal.forget_from(leg, segment.start);
                 }
             })?;
@@ -439,7 +457,7 @@ impl Feed {
                 Err(Setback::Final(format!("{key} is damaged: {detail}")))
             }
             Err(Unread::Refused(detail)) => Err(Setback::Passing(format!("{key}: {detail}"))),
-            Err(Unread::Absent) => Err(Setback::Passing(format!("{key} is not in the archive"))),
+            Err(Unread::Absent) => Err(Setback::Hole(format!("{key} is not in the archive"))),
         };
         (object.start, outcome)
     }

@@ -15,6 +15,7 @@ use shared::process::make_durable_as;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
+use super::flushing::Flushing;
 use super::journal::{Heading, Journal};
 use super::objects::{Object, Reader, Unread, memory_for};
 use super::unpacking::{self, Unpacking, file_bytes};
@@ -155,6 +156,7 @@ struct Files {
     done: BTreeMap<u32, u64>,
     /// Where the files are until all are there.
     unfinished: PathBuf,
+    disk: Arc<Flushing>,
     /// Largest piece, in bytes of its content.
     piece_bytes: usize,
 }
@@ -281,6 +283,7 @@ impl Work {
                 crate::instance::ignore_absence(fs::remove_dir_all(&unfinished))?;
             }
             unpacking::make_directories(&manifest, &unfinished, &account)?;
+            let disk = Flushing::of(&unfinished)?;
             let is_usual = |part: &Part| {
                 let most = PIECE_BYTES.saturating_mul(part.pieces.len());
                 part.bytes <= u64::try_from(most).unwrap_or(u64::MAX)
@@ -295,6 +298,7 @@ impl Work {
                 journal,
                 done,
                 unfinished,
+                disk,
                 piece_bytes,
             })
         };
@@ -418,6 +422,7 @@ impl Work {
             }
             let length = u64::try_from(object.plain.len())?;
             files.journal.note(number, length).context("note a piece")?;
+            files.disk.wrote(length);
             Ok(Ok(()))
         };
         // Not one of those that wait for a processor: while this is waited for, nobody drives the
@@ -434,6 +439,7 @@ impl Work {
     async fn finish(&self, files: &Arc<Files>) -> anyhow::Result<()> {
         let (files, account) = (Arc::clone(files), self.agent.account.clone());
         let unfinished = files.unfinished.clone();
+        let journal = self.agent.paths.restore().join(JOURNAL);
         let check = move || -> anyhow::Result<()> {
             for part in &files.manifest.parts {
                 let unpacking = Unpacking {
@@ -453,6 +459,11 @@ impl Work {
                 files.unfinished.join("PG_VERSION").exists(),
                 "there is no PG_VERSION"
             );
+            if let Err(error) = files.disk.finish() {
+                // What the journal says is in place may not be: everything is fetched again.
+                fs::remove_file(journal)?;
+                return Err(error).context("write the files to disk");
+            }
             Ok(())
         };
         spawn_blocking(check).await??;

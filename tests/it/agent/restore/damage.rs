@@ -124,7 +124,8 @@ async fn a_damaged_chunk_is_named_and_recovery_goes_on_once_it_is_mended() -> an
 }
 
 #[tokio::test]
-async fn wal_that_is_not_there_below_the_watermark_is_waited_for() -> anyhow::Result<()> {
+async fn wal_that_is_not_there_below_the_watermark_is_waited_for_and_then_lost()
+-> anyhow::Result<()> {
     let (world, manifest, end) = archived().await?;
     let key = later_chunk(&world, &manifest).await?;
     let start = start_in_name(&key).context("it is a chunk")?;
@@ -149,5 +150,18 @@ async fn wal_that_is_not_there_below_the_watermark_is_waited_for() -> anyhow::Re
     let status = fork.finish(&world).await?;
     assert_eq!(fork.rows().await?, world.rows());
     assert_eq!(status.crashes, 0);
+
+    world.receiver.remove(&key).await?;
+    let fork = Fork::begin(&world, &source(&world, &manifest, end, Target::End)).await?;
+    let detail = fork.fail(&world).await?;
+    assert!(
+        detail.ends_with(&format!("there is no WAL at {start}")),
+        "{detail}"
+    );
+    let data = fork.server.data_directory();
+    assert!(
+        data.join("recovery.signal").exists(),
+        "it was never promoted"
+    );
     Ok(())
 }
