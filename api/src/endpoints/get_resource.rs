@@ -65,7 +65,7 @@ async fn handle(app: &App, call: &Call, resource: &str) -> Result<Response, Fail
     let lag = match (followed, &observation) {
         (Some(followed), Some(seen)) => {
             let leader = observations::newest(&app.pool, followed.parent_id).await?;
-            FollowerLag::of(seen, leader.as_ref(), now)
+            FollowerLag::of(seen, leader.as_ref(), (followed.behind_since, now))
         }
         _ => None,
     };

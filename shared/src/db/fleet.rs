@@ -17,13 +17,14 @@ mod resource_writes;
 mod resources;
 mod ring;
 mod servers;
+mod unfollows;
 mod wishes;
 
 pub use alerts::{AlertSubject, settle_alert};
 pub use census::{Count, census};
-pub use follower_lags::{FollowerLagRow, clear_follower_alerts, follower_lags};
+pub use follower_lags::{FollowerLagRow, clear_follower_alerts, follower_lags, note_lags};
 pub use followers::{
-    FollowerRow, OriginalSecrets, load_follower, note_unfollowed, secrets_of_original, take_lead,
+    FollowerRow, OriginalSecrets, Replacement, load_follower, secrets_of_original,
 };
 pub use forks::{
     ForkRow, ForkView, Names, load_fork, note_end_of_fork, note_silence_of_original,
@@ -34,7 +35,9 @@ pub use participants::{
     participants_on, record_instruction, request_restart,
 };
 pub use placement::{NewPlacement, Placed, place};
-pub use replacements::{abandon_replacement, place_replacement, swap_follower};
+pub use replacements::{
+    being_replaced, let_go_of_replaced, orphans_of, place_replacement, swap_follower,
+};
 pub use resource_moves::{Along, Finish, move_resource};
 pub use resource_writes::{
     Credential, allocate_route, forget, record_route, record_secret, withdraw,
@@ -42,6 +45,7 @@ pub use resource_writes::{
 pub use resources::{Base, ResourceRow, load_resources};
 pub use ring::{resources_alive, servers_alive};
 pub use servers::{ServerRow, load_servers, move_server, record_contact, request_server_end};
+pub use unfollows::{note_unfollowed, take_lead};
 pub use wishes::{DatabaseWish, databases_wanted, resources_waiting_on};
 
 use chrono::{DateTime, Utc};

@@ -7,7 +7,7 @@ pub mod fork;
 pub mod unfollow;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgExecutor;
+use sqlx::{PgConnection, PgExecutor};
 
 use crate::db::{DbError, Limit, Page};
 use crate::domain::ResourceState;
@@ -42,6 +42,19 @@ pub struct Resource {
     pub request_id: RequestId,
     /// Moment it was asked for.
     pub created_at: DateTime<Utc>,
+}
+
+/// Locks a resource: what its customer decides is decided one after the other. To be followed by a
+/// statement of its own, which sees what was decided before.
+async fn lock(connection: &mut PgConnection, id: ResourceId) -> Result<(), DbError> {
+    sqlx::query!(
+        "select id from resources where id = $1 for no key update",
+        id.as_uuid()
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(DbError::during("lock a resource"))?;
+    Ok(())
 }
 
 /// The living resource called `name`.

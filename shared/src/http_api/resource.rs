@@ -69,32 +69,32 @@ pub struct FollowerLag {
     /// Bytes of WAL that the leader had when it was last looked at, and that are not replayed. Null
     /// while the leader is not seen.
     pub bytes_behind: Option<u64>,
-    /// Seconds since the last commit that is replayed: 0 while nothing is to be replayed. Null while
-    /// one of the two is not known.
+    /// Seconds since the leader was first seen to have what is not replayed yet: 0 while it has nothing
+    /// more. Null while the leader is not seen.
     pub seconds_behind: Option<f64>,
     /// Moment of the look that this is from.
     pub observed_at: DateTime<Utc>,
 }
 
 impl FollowerLag {
-    /// From the newest looks at a follower and at its leader, as of `now`; null if the follower did
-    /// not answer, or does not follow.
+    /// From the newest looks at a follower and at its leader, as of `now`, and since when it is known
+    /// to be behind; null if the follower did not answer, or does not follow.
     pub fn of(
         follower: &Observation,
         leader: Option<&Observation>,
-        now: DateTime<Utc>,
+        (behind_since, now): (Option<DateTime<Utc>>, DateTime<Utc>),
     ) -> Option<Self> {
         let replay = follower.replay.as_ref()?;
         let replayed_lsn = follower.wal_lsn?;
         let written = leader.and_then(|leader| leader.wal_lsn);
         let bytes_behind =
             written.map(|written| written.bytes().saturating_sub(replayed_lsn.bytes()));
-        let since_commit = replay.last_commit_at.map(|at| now - at);
+        let known_since = behind_since.or_else(|| leader.map(|leader| leader.observed_at));
         let seconds_behind = match bytes_behind {
             Some(0) => Some(0.0),
-            Some(_) => since_commit
-                .and_then(|since| since.to_std().ok())
-                .map(|since| since.as_secs_f64()),
+            Some(_) => {
+                known_since.map(|since| (now - since).to_std().unwrap_or_default().as_secs_f64())
+            }
             None => None,
         };
         Some(Self {

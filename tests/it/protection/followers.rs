@@ -288,9 +288,14 @@ async fn a_follower_that_cannot_go_on_is_made_anew() -> anyhow::Result<()> {
         .fetch_one(pool)
         .await?;
         if left == 0 {
-            return Ok(());
+            break;
         }
         anyhow::ensure!(begun.elapsed() < PATIENCE, "{left} things are left");
         sleep(LOOK).await;
     }
+    let made: i64 = sqlx::query_scalar("select count(*) from participants where role = 'follower'")
+        .fetch_one(pool)
+        .await?;
+    assert_eq!(made, 2, "one was enough");
+    Ok(())
 }

@@ -1,10 +1,13 @@
 //! Looks how far followers are behind, and has those made anew that cannot go on.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use metrics::gauge;
 use shared::db::alerts::{self, NewAlert};
-use shared::db::fleet::{FollowerLagRow, clear_follower_alerts, follower_lags};
+use shared::db::fleet::{
+    FollowerLagRow, being_replaced, clear_follower_alerts, follower_lags, note_lags,
+};
 use shared::db::jobs::JobKey;
 use shared::domain::{ArchiveAlert, JobKind, ParticipantState};
 use shared::ids::RequestId;
@@ -14,12 +17,12 @@ use crate::context::Context;
 use crate::ring::TurnError;
 use crate::turns::since;
 
-/// Age of the last commit that a follower has replayed, beyond which people are told if there is more
-/// to replay.
+/// Time for which a follower may have not replayed what its leader had, before people are told.
 const BEHIND: Duration = Duration::from_mins(10);
 
 /// Samples the lags, tells people about those that last, and asks for what may have to be made anew.
 pub(super) async fn sweep(context: Context) -> Result<(), TurnError> {
+    note_lags(&context.pool).await?;
     let found = follower_lags(&context.pool).await?;
     sample(&context, &found);
     let mut behind = Vec::new();
@@ -33,23 +36,25 @@ pub(super) async fn sweep(context: Context) -> Result<(), TurnError> {
     if context.archive.is_none() {
         return Ok(());
     }
-    for follower in &found {
-        // Whether it must be, the job decides.
-        if follower.is_beyond_archive || follower.participant_state == ParticipantState::Down {
-            let key = JobKey {
-                kind: JobKind::CatchUp,
-                subject_id: follower.resource.as_uuid(),
-            };
-            context.ask(key, RequestId::new()).await?;
-        }
+    let lost = found.iter().filter(|follower| {
+        // Whether they are, the job decides.
+        follower.is_beyond_archive || follower.participant_state == ParticipantState::Down
+    });
+    let mut troubled: BTreeSet<_> = lost.map(|follower| follower.resource).collect();
+    troubled.extend(being_replaced(&context.pool).await?);
+    for resource in troubled {
+        let key = JobKey {
+            kind: JobKind::CatchUp,
+            subject_id: resource.as_uuid(),
+        };
+        context.ask(key, RequestId::new()).await?;
     }
     Ok(())
 }
 
-/// Age of the last commit that a follower has replayed, if there is more to replay.
+/// How long it has not replayed what its leader had.
 fn age(context: &Context, follower: &FollowerLagRow) -> Option<Duration> {
-    follower.bytes.filter(|bytes| *bytes > 0)?;
-    Some(since(context.now(), follower.last_commit_at?))
+    Some(since(context.now(), follower.behind_since?))
 }
 
 fn sample(context: &Context, found: &[FollowerLagRow]) {
@@ -70,7 +75,7 @@ async fn tell(
     age: Duration,
 ) -> Result<(), TurnError> {
     let detail = format!(
-        "the last commit that it has replayed is {} minutes old, and its leader has written more",
+        "it has not replayed what its leader had {} minutes ago",
         age.as_secs() / 60
     );
     let new = NewAlert {

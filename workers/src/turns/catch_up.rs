@@ -4,12 +4,13 @@
 mod replace;
 mod unfollow;
 
-use shared::db::fleet::{FollowerRow, abandon_replacement, load_follower};
+use shared::db::alerts;
+use shared::db::fleet::{FollowerRow, let_go_of_replaced, load_follower, orphans_of};
 use shared::db::jobs::{self, JobKey};
-use shared::domain::{JobKind, ParticipantRole};
+use shared::domain::{ArchiveAlert, JobKind, ParticipantRole};
 use shared::ids::ResourceId;
 use shared::machine::cadence;
-use shared::queue::Outcome;
+use shared::queue::{Member, Outcome};
 
 use super::{outcome, since};
 use crate::context::Context;
@@ -22,7 +23,11 @@ pub(super) async fn turn(
     id: ResourceId,
 ) -> Result<Outcome, TurnError> {
     let Some(row) = load_follower(&context.pool, id).await? else {
-        abandon_replacement(&context.pool, id, context.now()).await?;
+        for participant in orphans_of(&context.pool, id).await? {
+            let_go_of_replaced(&context.pool, id, participant, context.now()).await?;
+        }
+        let late = ArchiveAlert::UnfollowLate.as_str();
+        alerts::clear(&context.pool, late, id.as_uuid(), context.now()).await?;
         jobs::finish(&context.pool, key(id)).await?;
         return Ok(Outcome::Done);
     };
@@ -34,6 +39,9 @@ pub(super) async fn turn(
     {
         return Ok(Outcome::Done);
     }
+    if let Some(requested_at) = row.unfollow_requested_at {
+        unfollow::tell_if_late(context, &row, requested_at).await?;
+    }
     let begun = row.unfollow_requested_at.unwrap_or(row.asked_at);
     let pause = cadence::waiting(since(context.now(), begun));
     Ok(outcome::again(turn, pause))
@@ -41,23 +49,32 @@ pub(super) async fn turn(
 
 /// Does what is next; gives whether nothing is.
 async fn step(context: &Context, row: &FollowerRow) -> Result<bool, TurnError> {
-    if let Some(replacement) = row.replacement {
-        let is_over = replace::go_on(context, row, replacement).await?;
-        return Ok(is_over && row.unfollow_requested_at.is_none());
+    if let Some(replaced) = row.replaced {
+        if row.took_over {
+            let now = context.now();
+            let_go_of_replaced(&context.pool, row.resource, replaced, now).await?;
+        } else {
+            context
+                .wake(Member::of_resource(&row.plan, row.resource))
+                .await;
+        }
+        return Ok(false);
+    }
+    if let Some(replacement) = &row.replacement {
+        replace::go_on(context, row, replacement).await?;
+        return Ok(false);
     }
     if replace::is_lost(context, row).await {
         replace::begin(context, row).await?;
         return Ok(false);
     }
-    let Some(requested_at) = row.unfollow_requested_at else {
+    if row.unfollow_requested_at.is_none() {
         return Ok(true);
-    };
+    }
     match row.role {
         ParticipantRole::Follower => unfollow::lead(context, row).await?,
-        ParticipantRole::Leader if row.is_archived => {
-            unfollow::end(context, row).await?;
-        }
-        ParticipantRole::Leader => unfollow::protect(context, row, requested_at).await?,
+        ParticipantRole::Leader if row.is_protected => unfollow::end(context, row).await?,
+        ParticipantRole::Leader => unfollow::protect(context, row).await?,
     }
     Ok(false)
 }

@@ -19,11 +19,57 @@ pub struct FollowerLagRow {
     pub participant_state: ParticipantState,
     /// Bytes of WAL that its leader was seen to have and it was not; null while one was not seen.
     pub bytes: Option<i64>,
-    /// Moment of the last commit that it has replayed, by the clock of its leader; null before the
-    /// first since it was started, and while it does not answer.
-    pub last_commit_at: Option<DateTime<Utc>>,
+    /// Moment its leader was seen to have what it has not by now; null while it has everything.
+    pub behind_since: Option<DateTime<Utc>>,
     /// Whether what it needs next is in the archive no more.
     pub is_beyond_archive: bool,
+}
+
+/// Notes since when followers have not replayed what their leader was seen to have, and that they have
+/// by now. Tells how many notes changed. Idempotent.
+pub async fn note_lags(ex: impl PgExecutor<'_>) -> Result<u64, DbError> {
+    let done = sqlx::query!(
+        r#"
+        with seen as (
+            select
+                forks.resource_id,
+                forks.behind_lsn,
+                ((replayed.body ->> 'wal_lsn')::pg_lsn - '0/0'::pg_lsn)::bigint as replayed_lsn,
+                ((written.body ->> 'wal_lsn')::pg_lsn - '0/0'::pg_lsn)::bigint as written_lsn,
+                written.observed_at as written_at
+            from forks
+            join observations as written on written.resource_id = forks.parent_resource_id
+            join observations as replayed on replayed.resource_id = forks.resource_id
+            where forks.follows and forks.unfollowed_at is null
+        ),
+        noted as (
+            select
+                resource_id,
+                case
+                    when behind_lsn > coalesce(replayed_lsn, 0) then behind_lsn
+                    when written_lsn > replayed_lsn then written_lsn
+                end as behind_lsn,
+                written_at
+            from seen
+        )
+        update forks
+        set
+            behind_lsn = noted.behind_lsn,
+            behind_since = case
+                when noted.behind_lsn is null then null
+                when forks.behind_lsn = noted.behind_lsn then forks.behind_since
+                else noted.written_at
+            end
+        from noted
+        where
+            forks.resource_id = noted.resource_id
+            and forks.behind_lsn is distinct from noted.behind_lsn
+        "#,
+    )
+    .execute(ex)
+    .await
+    .map_err(DbError::during("note how far followers are behind"))?;
+    Ok(done.rows_affected())
 }
 
 /// Every follower that is there, at most 10,000.
@@ -38,7 +84,7 @@ pub async fn follower_lags(ex: impl PgExecutor<'_>) -> Result<Vec<FollowerLagRow
             greatest(
                 (written.body ->> 'wal_lsn')::pg_lsn - (replayed.body ->> 'wal_lsn')::pg_lsn, 0
             )::bigint as bytes,
-            (replayed.body #>> '{replay,last_commit_at}')::timestamptz as last_commit_at,
+            forks.behind_since,
             coalesce(
                 epochs.kept_from_lsn > ((replayed.body ->> 'wal_lsn')::pg_lsn - '0/0'::pg_lsn),
                 false

@@ -48,7 +48,8 @@ pub async fn request_destroy(
     connection: &mut PgConnection,
     request: &DestroyRequest,
 ) -> Result<Option<Operation>, DestroyError> {
-    lock(connection, request.resource_id).await?;
+    // Whoever asks for a follower takes the same lock: one of the two sees the other.
+    super::lock(connection, request.resource_id).await?;
     let followers = followers_of(&mut *connection, request.resource_id).await?;
     if !followers.is_empty() {
         return Err(DestroyError::HasFollowers(followers));
@@ -59,18 +60,6 @@ pub async fn request_destroy(
         operations::find_pending(connection, request.resource_id, OperationKind::Destroy).await
     };
     Ok(operation?)
-}
-
-/// Whoever asks for a follower takes the same lock: one of the two sees the other.
-async fn lock(connection: &mut PgConnection, id: ResourceId) -> Result<(), DbError> {
-    sqlx::query!(
-        "select id from resources where id = $1 for no key update",
-        id.as_uuid()
-    )
-    .fetch_optional(connection)
-    .await
-    .map_err(DbError::during("request the end of a resource"))?;
-    Ok(())
 }
 
 /// Whether this request is the one that decided it.

@@ -39,6 +39,8 @@ pub struct ForkOf {
     pub unfollow_requested_at: Option<DateTime<Utc>>,
     /// Moment from which on it is protected as a database of its own; null before.
     pub unfollowed_at: Option<DateTime<Utc>>,
+    /// Moment its leader was seen to have what it has not by now; null while it has everything.
+    pub behind_since: Option<DateTime<Utc>>,
 }
 
 impl ForkOf {
@@ -64,6 +66,7 @@ pub async fn fork_of(
             forks.follows,
             forks.unfollow_requested_at,
             forks.unfollowed_at,
+            forks.behind_since,
             forks.end_at as complete_until,
             case when timelines.id <> forks.parent_timeline_id then timelines.branch_lsn end
                 as branch_lsn,
@@ -100,6 +103,7 @@ pub async fn fork_of(
         follows: row.follows,
         unfollow_requested_at: row.unfollow_requested_at,
         unfollowed_at: row.unfollowed_at,
+        behind_since: row.behind_since,
     }))
 }
 

@@ -49,6 +49,7 @@ pub async fn request_unfollow(
     connection: &mut PgConnection,
     request: &UnfollowRequest,
 ) -> Result<Operation, UnfollowError> {
+    super::lock(connection, request.resource_id).await?;
     let found = if set_intent(connection, request).await? {
         operations::get(&mut *connection, request.operation_id).await?
     } else {
@@ -119,7 +120,7 @@ async fn follows(connection: &mut PgConnection, id: ResourceId) -> Result<bool, 
         r#"
         select exists (
             select from forks
-            where resource_id = $1 and follows and unfollow_requested_at is null
+            where resource_id = $1 and follows and unfollowed_at is null
         ) as "follows!"
         "#,
         id.as_uuid(),

@@ -26,8 +26,8 @@ pub const FOLLOWERS: &str = "ringmaster_followers";
 /// WAL that a follower has not replayed, in bytes, of the one that is furthest behind; sampled by a
 /// sweep.
 pub const FOLLOWER_BYTES: &str = "ringmaster_follower_behind_bytes";
-/// Age of the last commit that a follower has replayed and that is not the last one, in seconds, of the
-/// one where it is oldest; sampled by a sweep.
+/// Time for which a follower has not replayed what its leader had, in seconds, of the one where that is
+/// longest; sampled by a sweep.
 pub const FOLLOWER_SECONDS: &str = "ringmaster_follower_behind_seconds";
 /// Observations made. Label: `result`.
 pub const OBSERVATIONS: &str = "ringmaster_observations_total";
@@ -112,7 +112,7 @@ pub(super) const TABLE: &[Metric] = &[
     gauges(
         FOLLOWER_SECONDS,
         Unit::Seconds,
-        "Age of the last commit that a follower has replayed while there is more, where it is oldest.",
+        "Time for which a follower has not replayed what its leader had, where that is longest.",
         &[],
     ),
     counts(

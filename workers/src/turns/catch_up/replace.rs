@@ -1,49 +1,65 @@
 //! A new participant for a follower that cannot go on: its history is not that of its leader any more,
 //! or what it misses is nowhere to be had. The new one is restored hidden, and takes over the resource
-//! once it serves; until then the old one answers what it can.
+//! once it serves; until customers get to it the old one answers what it can.
 
+use std::time::Duration;
+
+use shared::agent_api::InstanceStatus;
 use shared::agent_api::restore::{RestoreSource, RestoreStage};
 use shared::archive::plan::{Plan, Unplannable};
+use shared::db::DbError;
 use shared::db::archive::{Lineage, NewRestore};
-use shared::db::fleet::{FollowerRow, abandon_replacement, swap_follower};
+use shared::db::fleet::{FollowerRow, Replacement, let_go_of_replaced, swap_follower};
 use shared::db::jobs::JobKey;
 use shared::domain::{JobKind, ParticipantRole, ParticipantState};
-use shared::ids::{ParticipantId, RestoreId};
+use shared::ids::RestoreId;
 use shared::queue::Member;
 
 use crate::context::{Agents, Context};
 use crate::ring::TurnError;
 use crate::steps;
+use crate::turns::since;
+
+/// How long a follower may be down before it is made anew. It holds nothing that is not elsewhere, so
+/// there is nothing to be waited for longer.
+const DOWN_AT_MOST: Duration = Duration::from_mins(10);
 
 /// Whether a follower will never have what its leader writes.
 pub(super) async fn is_lost(context: &Context, row: &FollowerRow) -> bool {
     if row.role != ParticipantRole::Follower {
         return false;
     }
-    let is_gone = |replayed| row.kept_from.is_some_and(|kept_from| replayed < kept_from);
-    // As long as its leader has what the archive has not, it streams on.
-    let behind = row.replayed.is_some_and(is_gone);
-    let Some(agent) = row
-        .agent
-        .as_ref()
-        .and_then(|agent| Agents::address(row.server, agent))
-    else {
+    let is_down = row.participant_state == ParticipantState::Down;
+    if is_down && since(context.now(), row.participant_since) >= DOWN_AT_MOST {
+        return true;
+    }
+    let address = row.agent.as_ref();
+    let Some(agent) = address.and_then(|agent| Agents::address(row.server, agent)) else {
         return false;
     };
     let asked = context.agents.ask(agent, row.request_id).await;
-    let Some(status) = asked.status() else {
-        return false;
-    };
+    asked.status().is_some_and(|status| says_lost(row, status))
+}
+
+/// Whether what its agent says can only mean that.
+fn says_lost(row: &FollowerRow, status: &InstanceStatus) -> bool {
+    if row.acknowledged_generation > 0 && status.participant.is_none() {
+        return true;
+    }
+    let stage = status.restore.as_ref().map(|restore| &restore.stage);
+    if matches!(stage, Some(RestoreStage::Failed { .. })) {
+        return true;
+    }
     let standby = status
         .postgres
         .as_ref()
         .and_then(|seen| seen.standby.as_ref());
-    let streams = standby.is_some_and(|standby| standby.streams_from.is_some());
-    let has_failed = status
-        .restore
-        .as_ref()
-        .is_some_and(|restore| matches!(restore.stage, RestoreStage::Failed { .. }));
-    has_failed || (behind && !streams)
+    standby.is_some_and(|standby| {
+        let replayed = standby.replay_lsn.zip(row.kept_from);
+        let is_beyond_archive = replayed.is_some_and(|(replayed, kept)| replayed < kept);
+        // As long as its leader has what the archive has not, it streams on.
+        is_beyond_archive && standby.streams_from.is_none()
+    })
 }
 
 /// Has the participant made that shall take its place, once what it begins with is in the archive.
@@ -98,32 +114,50 @@ fn source_of(lineage: &Lineage, plan: Plan, postgres_major: u16) -> RestoreSourc
     }
 }
 
-/// Ties the resource to what takes its place, once that serves. Gives whether it is over.
+/// Ties the resource to what takes its place, once that serves.
 pub(super) async fn go_on(
     context: &Context,
     row: &FollowerRow,
-    (replacement, state): (ParticipantId, ParticipantState),
-) -> Result<bool, TurnError> {
-    let now = context.now();
-    match state {
+    replacement: &Replacement,
+) -> Result<(), TurnError> {
+    let will_never_serve = match replacement.state {
         ParticipantState::Planned | ParticipantState::Creating | ParticipantState::Down => {
-            Ok(false)
+            replacement.problem.is_some()
         }
-        ParticipantState::Removing | ParticipantState::Removed => {
-            abandon_replacement(&context.pool, row.resource, now).await?;
-            Ok(false)
-        }
-        ParticipantState::Serving => {
-            let swapped = swap_follower(&context.pool, row, replacement, now).await?;
-            if swapped.is_overtaken() {
-                return Ok(false);
-            }
-            tracing::info!(
-                resource.id = %row.resource, participant.id = %replacement,
-                request_id = %row.request_id, "a follower was made anew",
-            );
-            context.wake(Member::of_server(row.server)).await;
-            Ok(true)
-        }
+        ParticipantState::Serving => false,
+        ParticipantState::Removing | ParticipantState::Removed => true,
+    };
+    // It may have been found and promoted meanwhile.
+    if will_never_serve || row.role != ParticipantRole::Follower {
+        let (participant, now) = (replacement.participant, context.now());
+        let_go_of_replaced(&context.pool, row.resource, participant, now).await?;
+        return Ok(());
     }
+    if replacement.state == ParticipantState::Serving {
+        swap(context, row, replacement).await?;
+    }
+    Ok(())
+}
+
+async fn swap(
+    context: &Context,
+    row: &FollowerRow,
+    replacement: &Replacement,
+) -> Result<(), TurnError> {
+    let failed = DbError::during("replace a follower");
+    let mut transaction = context.pool.begin().await.map_err(failed)?;
+    let swapped = swap_follower(&mut transaction, row, replacement.participant).await?;
+    if swapped.is_overtaken() {
+        return Ok(());
+    }
+    transaction.commit().await.map_err(failed)?;
+    tracing::info!(
+        resource.id = %row.resource, participant.id = %replacement.participant,
+        request_id = %row.request_id, "a follower was made anew",
+    );
+    context.wake(Member::of_server(replacement.server)).await;
+    context
+        .wake(Member::of_resource(&row.plan, row.resource))
+        .await;
+    Ok(())
 }

@@ -38,26 +38,31 @@ pub(super) async fn lead(context: &Context, row: &FollowerRow) -> Result<(), Tur
 }
 
 /// Has its own history brought to the archive.
-pub(super) async fn protect(
+pub(super) async fn protect(context: &Context, row: &FollowerRow) -> Result<(), TurnError> {
+    ask_to_push(&context.pool, row.participant, context.now()).await?;
+    let push = Member::of_job(JobKind::WalPush, row.timeline.as_uuid());
+    context.wake(push).await;
+    Ok(())
+}
+
+/// Tells people about one that takes long, whatever it waits for.
+pub(super) async fn tell_if_late(
     context: &Context,
     row: &FollowerRow,
     requested_at: DateTime<Utc>,
 ) -> Result<(), TurnError> {
     let now = context.now();
-    ask_to_push(&context.pool, row.participant, now).await?;
-    let push = Member::of_job(JobKind::WalPush, row.timeline.as_uuid());
-    context.wake(push).await;
     if now - requested_at < LATE {
         return Ok(());
     }
     let detail = format!(
-        "it was asked to go on by itself at {}, and nothing of its own history is in the archive",
+        "it was asked to go on by itself at {}, and is not protected as a database of its own",
         requested_at.format("%Y-%m-%d %H:%M:%S UTC")
     );
     let new = NewAlert {
         name: ArchiveAlert::UnfollowLate.as_str(),
-        subject_kind: "timeline",
-        subject_id: row.timeline.as_uuid(),
+        subject_kind: "follower",
+        subject_id: row.resource.as_uuid(),
         resource_id: Some(row.resource),
         detail: &detail,
         now,
@@ -73,15 +78,12 @@ pub(super) async fn protect(
 
 /// Answers the request: it is a database of its own.
 pub(super) async fn end(context: &Context, row: &FollowerRow) -> Result<(), TurnError> {
-    let now = context.now();
-    if note_unfollowed(&context.pool, row.resource, now)
+    if note_unfollowed(&context.pool, row.resource, context.now())
         .await?
         .is_overtaken()
     {
         return Ok(());
     }
-    let (name, id) = (ArchiveAlert::UnfollowLate.as_str(), row.timeline.as_uuid());
-    alerts::clear(&context.pool, name, id, now).await?;
     tracing::info!(
         resource.id = %row.resource, timeline.id = %row.timeline, request_id = %row.request_id,
         "a follower is a database of its own",
