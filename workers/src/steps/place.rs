@@ -2,7 +2,7 @@
 
 use shared::db::DbError;
 use shared::db::fleet::{NewPlacement, ResourceRow, place, secrets_of_original};
-use shared::ids::{ParticipantId, ServerId, TimelineId};
+use shared::ids::{ParticipantId, RequestId, ServerId, TimelineId};
 use shared::machine::Machine as _;
 use shared::machine::participant::Participant;
 use shared::queue::Member;
@@ -31,7 +31,7 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
         let verifier = Secret::new(password.scram_verifier());
         (password, verifier, None)
     };
-    let new = placement(context, row, (&prober.0, &prober.1));
+    let new = new_instance(context, row.request_id, (&prober.0, &prober.1));
     let failed = DbError::during("place a resource");
     let mut transaction = context.pool.begin().await.map_err(failed)?;
     let placed = place(&mut transaction, (row.id, row.version), &new).await?;
@@ -47,9 +47,10 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
     Ok(Performed::Done)
 }
 
-fn placement(
+/// A new server with a new participant on it, whose prober has this password.
+pub(crate) fn new_instance(
     context: &Context,
-    row: &ResourceRow,
+    request_id: RequestId,
     (password, verifier): (&Secret, &Secret),
 ) -> NewPlacement {
     let participant = ParticipantId::new();
@@ -66,7 +67,7 @@ fn placement(
         prober_verifier: context
             .vault
             .seal(&contexts::prober_verifier(participant), verifier),
-        request_id: row.request_id,
+        request_id,
         at,
         deadline_at: deadline_at(at, Participant::deadline(Participant::INITIAL)).unwrap_or(at),
     }

@@ -98,7 +98,12 @@ pub(crate) fn render(
         roles,
         databases,
         absent: gone,
-        slots: slots(role),
+        // Nothing of one that is only checked is kept.
+        slots: if participant.role == ParticipantRole::Proof {
+            Vec::new()
+        } else {
+            slots(role)
+        },
         upstream: upstream_of(participant).filter(|_| role == InstanceRole::Follower),
         streamers: match role {
             InstanceRole::Leader => participant.streamers.clone(),
@@ -123,7 +128,8 @@ fn role_of(participant: &ParticipantRow) -> InstanceRole {
         | ParticipantState::Creating
         | ParticipantState::Serving
         | ParticipantState::Down => match participant.role {
-            ParticipantRole::Leader => InstanceRole::Leader,
+            // One to be checked is a leader for its agent, of a history that nobody sees.
+            ParticipantRole::Leader | ParticipantRole::Proof => InstanceRole::Leader,
             ParticipantRole::Follower => InstanceRole::Follower,
         },
     }

@@ -49,6 +49,8 @@ pub(super) async fn turn(
             return Ok(Outcome::Done);
         }
         ParticipantRole::Leader => protect(context, &row, requested_at).await?,
+        // No resource is on one.
+        ParticipantRole::Proof => {}
     }
     let pause = cadence::waiting(since(context.now(), requested_at));
     Ok(outcome::again(turn, pause))
