@@ -169,3 +169,36 @@ async fn each_line(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use shared::agent_api::check::CheckStatus;
+    use shared::ids::ProofId;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_that_is_not_installed_is_named() {
+        let work = Work {
+            program: "/nowhere/bin/pg_amcheck".into(),
+            major: 15,
+            account: Account::current(),
+            sockets: "/nowhere".into(),
+            port: 5432,
+            began_at: Lsn::default(),
+        };
+        let progress = Progress(Mutex::new(CheckStatus {
+            proof: ProofId::new(),
+            phase: CheckPhase::Running,
+            relations_done: 0,
+            relations_total: 0,
+            pages_done: 0,
+        }));
+        let expected = failed(
+            "pg_amcheck is not installed for PostgreSQL 15: there is no /nowhere/bin/pg_amcheck",
+        );
+        assert_eq!(work.run(&progress).await, expected);
+    }
+}
