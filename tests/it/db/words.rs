@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use shared::domain::{
     BackupReason, BackupState, JobKind, JobState, MachineKind, OperationKind, OperationState,
-    ParticipantRole, ParticipantState, ProofReason, ProofState, ResourceState, ServerState, TokenScope,
+    ParticipantRole, ParticipantState, ProofReason, ProofState, ResourceState, ServerState,
+    TokenScope,
 };
 use tests::control_database::ControlDatabase;
 

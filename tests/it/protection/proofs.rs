@@ -8,8 +8,11 @@ use shared::clock::{Clock as _, SystemClock};
 use shared::db::archive::{NewRestoreCheck, Proof, proofs_of, release_restores};
 use shared::db::archive::{RestoreCheckAsked, request_restore_check};
 use shared::db::operations::{self, Operation};
-use shared::domain::{ArchiveAlert, OperationState, ProofState, ResourceState, TokenScope};
+use shared::domain::{
+    ArchiveAlert, JobKind, OperationState, ProofState, ResourceState, TokenScope,
+};
 use shared::ids::{OperationId, ProofId, RequestId};
+use shared::queue::Member;
 use sqlx::Executor as _;
 use tests::object_server::{Fault, On};
 use tests::world::{PATIENCE, write};
@@ -38,7 +41,13 @@ async fn ask(protected: &Protected) -> anyhow::Result<Operation> {
         request_id: RequestId::new(),
         now,
     };
-    let RestoreCheckAsked { operation, .. } = request_restore_check(pool, &new).await?;
+    let RestoreCheckAsked {
+        operation,
+        timeline,
+    } = request_restore_check(pool, &new).await?;
+    let timeline = timeline.context("it was not asked for before")?;
+    let (ring, member) = Member::of_job(JobKind::Verify, timeline.as_uuid());
+    protected.world.queue.wake(ring, member).await?;
     Ok(operation)
 }
 
