@@ -98,12 +98,7 @@ pub(crate) fn render(
         roles,
         databases,
         absent: gone,
-        // Nothing of one that is only checked is kept.
-        slots: if participant.role == ParticipantRole::Proof {
-            Vec::new()
-        } else {
-            slots(role)
-        },
+        slots: slots(participant, role),
         upstream: upstream_of(participant).filter(|_| role == InstanceRole::Follower),
         streamers: match role {
             InstanceRole::Leader => participant.streamers.clone(),
@@ -135,10 +130,12 @@ fn role_of(participant: &ParticipantRow) -> InstanceRole {
     }
 }
 
-/// A follower needs no slot: what it misses it reads from the archive.
-fn slots(role: InstanceRole) -> Vec<String> {
+/// A follower needs no slot: what it misses it reads from the archive. Of one that is only checked
+/// nothing is kept.
+fn slots(participant: &ParticipantRow, role: InstanceRole) -> Vec<String> {
     match role {
         InstanceRole::Follower => Vec::new(),
+        InstanceRole::Leader if participant.role == ParticipantRole::Proof => Vec::new(),
         InstanceRole::Leader | InstanceRole::Stopped | InstanceRole::Removed => {
             vec![ARCHIVE_SLOT.to_owned()]
         }

@@ -1,12 +1,11 @@
 //! The intent to have it proven now that a resource can be restored.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgExecutor, PgPool};
+use sqlx::{PgConnection, PgPool};
 
 use crate::db::DbError;
 use crate::db::idempotency::{self, Key};
 use crate::db::operations::{self, Operation};
-use crate::domain::OperationKind;
 use crate::ids::{OperationId, ProofId, RequestId, ResourceId, TimelineId, TokenId};
 
 /// How often a request is looked for again that was there and then had ended.
@@ -79,11 +78,8 @@ pub async fn request_restore_check(
         let Some(timeline) = asked.timeline else {
             return Err(RestoreCheckError::NoBackup);
         };
-        let found = if asked.is_new {
-            operations::get(pool, new.operation).await?
-        } else {
-            operations::find_pending(pool, new.resource, OperationKind::RestoreCheck).await?
-        };
+        let Some(id) = asked.operation else { continue };
+        let found = operations::get(pool, id).await?;
         if let Some(operation) = found {
             return Ok(RestoreCheckAsked {
                 operation,
@@ -112,15 +108,29 @@ async fn answered(
 
 struct Asked {
     timeline: Option<TimelineId>,
+    /// The one to follow; null if it has ended meanwhile.
+    operation: Option<OperationId>,
     is_new: bool,
 }
 
-async fn insert(ex: impl PgExecutor<'_>, new: &NewRestoreCheck<'_>) -> Result<Asked, DbError> {
+async fn insert(pool: &PgPool, new: &NewRestoreCheck<'_>) -> Result<Asked, DbError> {
+    let failed = DbError::during("ask for a proof");
+    let mut transaction = pool.begin().await.map_err(failed)?;
+    let asked = join(&mut transaction, new).await?;
+    if let Some(operation) = asked.operation {
+        note(&mut transaction, new, (operation, asked.is_new)).await?;
+    }
+    transaction.commit().await.map_err(failed)?;
+    Ok(asked)
+}
+
+/// Sees to it that a proof is under way, and that somebody waits for it.
+async fn join(conn: &mut PgConnection, new: &NewRestoreCheck<'_>) -> Result<Asked, DbError> {
     sqlx::query_as!(
         Asked,
         r#"
         with placed as (
-            select resources.id, resources.name, participants.timeline_id
+            select resources.id, participants.timeline_id
             from resources
             join participants on participants.id = resources.participant_id
             where
@@ -138,7 +148,7 @@ async fn insert(ex: impl PgExecutor<'_>, new: &NewRestoreCheck<'_>) -> Result<As
         -- and then this is a new one.
         the_proof as (
             insert into proofs (id, timeline_id, reason, request_id, asked_at, moved_at)
-            select $8, timeline_id, 'request', $6, $7, $7
+            select $3, timeline_id, 'request', $4, $5, $5
             from placed
             on conflict (timeline_id) where state in ('wanted', 'restoring', 'checking')
             do update set request_id = proofs.request_id
@@ -146,14 +156,14 @@ async fn insert(ex: impl PgExecutor<'_>, new: &NewRestoreCheck<'_>) -> Result<As
         ),
         new_job as (
             insert into jobs (kind, subject_id, request_id, created_at, changed_at)
-            select 'verify', timeline_id, $6, $7, $7
+            select 'verify', timeline_id, $4, $5, $5
             from the_proof
             on conflict (kind, subject_id) do nothing
         ),
         -- One that waits already is the answer.
         new_operation as (
             insert into operations (id, resource_id, kind, state, request_id, created_at)
-            select $2, placed.id, 'restore_check', 'pending', $6, $7
+            select $2, placed.id, 'restore_check', 'pending', $4, $5
             from placed
             join the_proof on the_proof.timeline_id = placed.timeline_id
             on conflict (resource_id, kind) where state = 'pending' do nothing
@@ -165,35 +175,52 @@ async fn insert(ex: impl PgExecutor<'_>, new: &NewRestoreCheck<'_>) -> Result<As
             select id
             from operations
             where resource_id = $1 and kind = 'restore_check' and state = 'pending'
-        ),
-        -- A key that was used fails the whole statement.
-        used_key as (
-            insert into idempotency_keys (token_id, key, request_hash, operation_id, created_at)
-            select $3, $4, $5, id, $7
-            from the_operation
-            where $4::text is not null and exists (select from placed)
-            limit 1
-        ),
-        audited as (
-            insert into audit (token_id, action, subject, request_id, at)
-            select $3, 'restore_check', 'resource ' || name, $6, $7
-            from placed
-            where exists (select from new_operation)
         )
         select
             (select timeline_id from placed) as "timeline: TimelineId",
+            (select id from the_operation limit 1) as "operation: OperationId",
             exists (select from new_operation) as "is_new!"
         "#,
         new.resource.as_uuid(),
         new.operation.as_uuid(),
+        new.proof.as_uuid(),
+        new.request_id.as_uuid(),
+        new.now,
+    )
+    .fetch_one(conn)
+    .await
+    .map_err(DbError::during("ask for a proof"))
+}
+
+/// Notes who asked. A key that was used fails the whole transaction.
+async fn note(
+    conn: &mut PgConnection,
+    new: &NewRestoreCheck<'_>,
+    (operation, is_new): (OperationId, bool),
+) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        with used_key as (
+            insert into idempotency_keys (token_id, key, request_hash, operation_id, created_at)
+            select $2, $3, $4, $5, $7
+            where $3::text is not null
+        )
+        insert into audit (token_id, action, subject, request_id, at)
+        select $2, 'restore_check', 'resource ' || name, $6, $7
+        from resources
+        where id = $1 and $8
+        "#,
+        new.resource.as_uuid(),
         new.token_id.as_uuid(),
         new.key.map(|key| key.key),
         new.key.map(|key| key.request_hash.to_vec()),
+        operation.as_uuid(),
         new.request_id.as_uuid(),
         new.now,
-        new.proof.as_uuid(),
+        is_new,
     )
-    .fetch_one(ex)
+    .execute(conn)
     .await
-    .map_err(DbError::during("ask for a proof"))
+    .map_err(DbError::during("ask for a proof"))?;
+    Ok(())
 }
