@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::Archive;
 use crate::backup::Backups;
 use crate::board::Board;
+use crate::check::Checks;
 use crate::config::AgentOptions;
 use crate::disk::{DiskProbe, FileDisk};
 use crate::instance::Instance;
@@ -49,6 +50,7 @@ pub(crate) struct Agent {
     /// How far WAL here is known to be what is archived.
     pub(crate) joined: Joined,
     pub(crate) backups: Backups,
+    pub(crate) checks: Checks,
     /// What is read for a restore, by the way for WAL, which is not pushed then.
     pub(crate) restore: restore::Board,
     pub(crate) installations: PostgresInstallations,
@@ -98,6 +100,7 @@ impl Agent {
             archive: Archive::new(WAL_MEMORY_BYTES, processors()),
             joined: Joined::default(),
             backups: Backups::new(Archive::new(BACKUP_MEMORY_BYTES, processors() / 2)),
+            checks: Checks::default(),
             restore: restore::Board::default(),
             started_at: clock.now(),
             wake: Notify::new(),
@@ -177,6 +180,7 @@ impl Agent {
             disk: self.disk.status(),
             certificate_not_after: self.identity.not_after(),
             restore,
+            check: self.checks.status(),
         }
     }
 }

@@ -34,6 +34,7 @@ mod archive;
 mod backup;
 mod board;
 mod catalog;
+mod check;
 mod config;
 mod disk;
 mod durable_file;

@@ -66,13 +66,22 @@ struct SampleRow {
 
 /// Opens a connection of the local superuser over the socket in `sockets`.
 pub(crate) async fn connect_locally(sockets: &Path, port: u16) -> sqlx::Result<PgConnection> {
+    connect_to((sockets, port), "postgres").await
+}
+
+/// The same to another database, whatever its owner has set there.
+pub(crate) async fn connect_to(
+    (sockets, port): (&Path, u16),
+    database: &str,
+) -> sqlx::Result<PgConnection> {
     // A path of a socket is short; one through a descriptor of its directory always is.
     let directory = File::open(sockets)?;
     let options = PgConnectOptions::new_without_pgpass()
         .socket(format!("/proc/self/fd/{}", directory.as_raw_fd()))
         .port(port)
         .username(BOOTSTRAP_ROLE)
-        .database("postgres")
+        .database(database)
+        .options([("statement_timeout", "0")])
         .application_name("ringmaster-agent")
         .ssl_mode(PgSslMode::Disable)
         // Commands may carry verifiers.

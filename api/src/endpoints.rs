@@ -3,6 +3,7 @@
 mod copies;
 pub(crate) mod create_backup;
 pub(crate) mod create_resource;
+pub(crate) mod create_restore_check;
 pub(crate) mod create_token;
 pub(crate) mod destroy_resource;
 pub(crate) mod follow_resource;

@@ -35,6 +35,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         endpoints::list_observations::handle,
         endpoints::list_transitions::handle,
         endpoints::create_backup::handle,
+        endpoints::create_restore_check::handle,
         endpoints::fork_resource::handle,
         endpoints::follow_resource::handle,
         endpoints::unfollow_resource::handle,

@@ -28,6 +28,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Routes {
         endpoints::list_observations::route(app),
         endpoints::list_transitions::route(app),
         endpoints::create_backup::route(app),
+        endpoints::create_restore_check::route(app),
         endpoints::fork_resource::route(app),
         endpoints::follow_resource::route(app),
         endpoints::unfollow_resource::route(app),

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     backups, capture, completions, create, destroy, events, follow, fork, info, jobs, list,
-    observations, plans, psql, ring, servers, system, tokens, unfollow, url, wait,
+    observations, plans, psql, restore_check, ring, servers, system, tokens, unfollow, url, wait,
 };
 use crate::connection::ConnectionOptions;
 
@@ -53,6 +53,8 @@ pub enum Command {
     Backups(backups::Backups),
     /// Make a base backup of a database now
     Capture(capture::Capture),
+    /// Prove that a database can be restored: restore it on a server of its own, and check it
+    RestoreCheck(restore_check::RestoreCheck),
     /// Make a writable copy of a database, as it is now or was at a moment
     Fork(fork::Fork),
     /// Make a read-only follower of a database, which replays what is written there

@@ -21,6 +21,7 @@ pub(crate) mod list;
 pub(crate) mod observations;
 pub(crate) mod plans;
 pub(crate) mod psql;
+pub(crate) mod restore_check;
 pub(crate) mod ring;
 pub(crate) mod servers;
 pub(crate) mod system;
@@ -75,6 +76,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Command::Wait(wait) => wait.run(&context()?).await,
         Command::Backups(backups) => backups.run(&context()?).await,
         Command::Capture(capture) => capture.run(&context()?).await,
+        Command::RestoreCheck(check) => check.run(&context()?).await,
         Command::Fork(fork) => fork.run(&context()?).await,
         Command::Follow(follow) => follow.run(&context()?).await,
         Command::Unfollow(unfollow) => unfollow.run(&context()?).await,

@@ -5,8 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use shared::clock::{Clock as _, SystemClock};
-use shared::domain::{BackupState, OperationState, ResourceState};
-use shared::http_api::{Backup, ForkDetail, Operation, Page, ResourceDetail, Transition};
+use shared::domain::{BackupState, OperationState, ProofState, ResourceState};
+use shared::http_api::{
+    Backup, ForkDetail, OpenProof, Operation, Page, ResourceDetail, Transition,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Call, Client};
@@ -38,6 +40,8 @@ enum News {
     Backup,
     /// How far the restore of a copy is.
     Restore,
+    /// How far a proof is that it can be restored.
+    Proof,
 }
 
 /// Waits until `operation` has ended.
@@ -69,6 +73,15 @@ pub(crate) async fn for_fork(
     patience: Duration,
 ) -> Result<Operation, Failure> {
     until_ended(client, operation, patience, News::Restore).await
+}
+
+/// The same for a proof that something can be restored.
+pub(crate) async fn for_restore_check(
+    client: &Client,
+    operation: &Operation,
+    patience: Duration,
+) -> Result<Operation, Failure> {
+    until_ended(client, operation, patience, News::Proof).await
 }
 
 async fn until_ended(
@@ -110,6 +123,7 @@ async fn until_ended(
             News::Transitions => watch.tell_transition(&resource_id).await,
             News::Backup => watch.tell_backup(&resource_id).await,
             News::Restore => watch.tell_restore(&resource_id).await,
+            News::Proof => watch.tell_proof(&resource_id).await,
         }
         watch = watch.pause(&operation.resource_name).await?;
     }
@@ -179,6 +193,33 @@ fn restore_line(fork: &ForkDetail, now: DateTime<Utc>) -> Option<String> {
         }
         (_, _) => None,
     }
+}
+
+/// How far a proof is; none when nothing is left to be told.
+fn proof_line(proof: &OpenProof, now: DateTime<Utc>) -> Option<String> {
+    let line = match proof.state {
+        ProofState::Wanted => "waits until others are proven".to_owned(),
+        ProofState::Restoring => match (proof.bytes_total, proof.replay_lsn) {
+            (0, _) => "its server is being made".to_owned(),
+            (total, _) if proof.bytes_done < total => {
+                let elapsed = now - proof.started_at.unwrap_or(now);
+                let so_far = share_and_rate((proof.bytes_done, total), elapsed);
+                format!("fetches {so_far}")
+            }
+            (_, Some(replayed)) => format!("replays WAL, now at {replayed}"),
+            (_, None) => "PostgreSQL starts".to_owned(),
+        },
+        ProofState::Checking => match proof.relations_total {
+            0 => "the check begins".to_owned(),
+            total => {
+                let share = percent(proof.relations_done, Some(total));
+                let done = proof.relations_done;
+                format!("checks tables and indexes: {done} of {total} ({share})")
+            }
+        },
+        ProofState::Succeeded | ProofState::Failed => return None,
+    };
+    Some(line)
 }
 
 fn share_and_rate((done, total): (u64, u64), elapsed: TimeDelta) -> String {
@@ -267,6 +308,18 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Shows how far a proof is; a look that fails is not worth more than a missing line.
+    async fn tell_proof(&mut self, resource: &str) {
+        let path = ["resources", resource];
+        if let Ok(detail) = self.client.call::<ResourceDetail>(Call::get(&path)).await
+            && let Some(protection) = detail.protection
+            && let Some(proof) = protection.open_proof
+            && let Some(line) = proof_line(&proof, SystemClock.now())
+        {
+            self.progress.news(line);
+        }
+    }
+
     async fn pause(mut self, name: &str) -> Result<Self, Failure> {
         if Instant::now() >= self.deadline {
             self.progress.given_up();
@@ -288,6 +341,36 @@ mod tests {
     use shared::ids::BackupId;
 
     use super::*;
+
+    #[test]
+    fn a_proof_tells_where_it_stands() {
+        let at = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        let mut proof = OpenProof {
+            state: ProofState::Wanted,
+            asked_at: at(0),
+            started_at: None,
+            finished_at: None,
+            problem: None,
+            bytes_done: 0,
+            bytes_total: 0,
+            replay_lsn: None,
+            relations_done: 0,
+            relations_total: 0,
+        };
+        let line = |proof: &OpenProof| proof_line(proof, at(12));
+        let waits = Some("waits until others are proven".to_owned());
+        assert_eq!(line(&proof), waits);
+        (proof.state, proof.started_at) = (ProofState::Restoring, Some(at(10)));
+        assert_eq!(line(&proof), Some("its server is being made".to_owned()));
+        (proof.bytes_done, proof.bytes_total) = (50 << 20, 200 << 20);
+        let fetches = "fetches 50 MiB of 200 MiB (25 %), 25 MiB/s, 6 s left".to_owned();
+        assert_eq!(line(&proof), Some(fetches));
+        (proof.state, proof.relations_done, proof.relations_total) = (ProofState::Checking, 3, 12);
+        let checks = "checks tables and indexes: 3 of 12 (25 %)".to_owned();
+        assert_eq!(line(&proof), Some(checks));
+        proof.state = ProofState::Failed;
+        assert_eq!(line(&proof), None);
+    }
 
     #[test]
     fn progress_has_bytes_share_rate_and_time_left() {

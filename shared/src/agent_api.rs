@@ -13,8 +13,10 @@
 //! | `POST /v1/wal/push` with a [`wal::WalPush`] | 200 [`wal::WalPushed`]; 409 and 400 [`Refusal`] |
 //! | `PUT /v1/backup` with a [`backup::BackupOrder`], `GET /v1/backup` | 200 [`backup::BackupStatus`] or null |
 //! | `POST /v1/archive/reads` with [`restore::ArchiveReads`] | 200 [`restore::RestoreStatus`] or null; 409 and 400 [`Refusal`] |
+//! | `POST /v1/check` with a [`check::CheckOrder`] | 200 [`check::CheckStatus`]; 409 and 400 [`Refusal`] |
 
 pub mod backup;
+pub mod check;
 pub mod client;
 pub mod restore;
 pub mod wal;
@@ -29,6 +31,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::check::CheckStatus;
 use self::restore::{RestoreSource, RestoreStatus};
 use crate::ids::{ParticipantId, RequestId, ServerId};
 use crate::units::Lsn;
@@ -274,6 +277,9 @@ pub struct InstanceStatus {
     /// How its restore goes or went; null if it was not born from one.
     #[serde(default)]
     pub restore: Option<RestoreStatus>,
+    /// How its check goes or went; null before one was asked for in this life of the agent.
+    #[serde(default)]
+    pub check: Option<CheckStatus>,
 }
 
 /// Where an agent's work stands.

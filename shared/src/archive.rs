@@ -14,6 +14,7 @@ pub mod frame;
 pub mod layout;
 pub mod manifest;
 pub mod plan;
+pub mod proving;
 pub mod reads;
 pub mod records;
 pub mod retention;

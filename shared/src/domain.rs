@@ -11,7 +11,7 @@ pub use name::{InvalidName, ResourceName};
 pub use observation::{ConnectionUse, Observation, Outage, Replay, TableUse};
 pub use states::{
     ArchiveAlert, BackupReason, BackupState, JobKind, JobState, MachineKind, OperationKind,
-    OperationState, ParticipantRole, ParticipantState, ResourceState, ServerState, TokenScope,
-    UnknownWord,
+    OperationState, ParticipantRole, ParticipantState, ProofReason, ProofState, ResourceState,
+    ServerState, TokenScope, UnknownWord,
 };
 pub use url::DatabaseUrl;

@@ -22,7 +22,9 @@ pub use backup::Backup;
 pub use operation::Operation;
 pub use plan::Plan;
 pub use problem::{Problem, ProblemCode, render_problems};
-pub use protection::{Protection, ProtectionGap, ProtectionState, RestoreWindow};
+pub use protection::{
+    LastProof, OpenProof, Protection, ProtectionGap, ProtectionState, RestoreWindow,
+};
 pub use resource::{
     Alert, CreateResource, Endpoint, FollowResource, FollowerLag, ForkDetail, ForkResource,
     Resource, ResourceDetail, ResourceUrl, Transition,

@@ -110,6 +110,11 @@ id!(
     "restore"
 );
 id!(
+    /// One attempt to prove that a timeline can be restored.
+    ProofId,
+    "proof"
+);
+id!(
     /// One request of a customer that takes longer than an HTTP call.
     OperationId,
     "operation"

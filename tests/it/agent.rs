@@ -3,6 +3,7 @@
 mod archiving;
 mod backup;
 mod catalog;
+mod check;
 mod crash;
 mod follower;
 mod instructions;

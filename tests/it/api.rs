@@ -12,6 +12,7 @@ mod operators;
 mod outages;
 mod requests;
 mod resources;
+mod restore_checks;
 mod routes_covered;
 mod tokens;
 mod world;

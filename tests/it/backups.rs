@@ -7,5 +7,6 @@
 mod cuts;
 mod faults;
 mod life;
+mod proofs;
 mod retention;
 mod world;

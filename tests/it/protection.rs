@@ -6,6 +6,7 @@ mod conflicts;
 mod followers;
 mod forks;
 mod outages;
+mod proofs;
 mod pushes;
 mod put_back;
 mod races;

@@ -61,6 +61,8 @@ pub struct Context {
     pub archive: Option<Archive>,
     /// Major version of PostgreSQL for new participants.
     pub postgres_major: u16,
+    /// Most timelines that are proven by a restore at the same time, in the whole fleet.
+    pub proofs_at_once: u32,
     /// What this worker remembers between turns; nothing depends on it.
     pub memory: Arc<Memory>,
     /// This worker.

@@ -139,6 +139,7 @@ pub async fn build(
                 .map_err(|problems| wrong(&problems))?,
         ),
         postgres_major: options.postgres_major,
+        proofs_at_once: options.proofs_at_once,
         memory: Arc::new(Memory::default()),
         worker,
         borders: Borders::default(),

@@ -11,6 +11,7 @@ mod give_reads;
 mod instruct;
 mod make_secrets;
 mod place;
+mod plan_restore;
 mod point_endpoint;
 mod render;
 mod renew_certificate;
@@ -22,7 +23,8 @@ pub(crate) use ensure_instance::{destroy_instance, ensure_instance};
 pub(crate) use find_source::follow_from;
 pub(crate) use give_reads::give_reads;
 pub(crate) use instruct::{acknowledge, desired, instruct, wake_waiting};
-pub(crate) use place::replace;
+pub(crate) use place::{new_instance, replace};
+pub(crate) use plan_restore::{archived, plan_with_what_is_there};
 pub(crate) use render::Rendered;
 pub(crate) use renew_certificate::{certificate_is_due, renew_certificate};
 

@@ -11,12 +11,14 @@ mod followers;
 mod gauges;
 mod housekeeping;
 mod leftovers;
+mod proofs;
 mod protection;
 mod retention;
 
 pub use audit::sweep as audit;
 pub use backups::sweep as backups;
 pub use leftovers::sweep as leftovers;
+pub use proofs::sweep as proofs;
 pub use retention::sweep as retention;
 
 use std::fmt::Display;
@@ -45,6 +47,8 @@ const PROTECTION: Duration = Duration::from_secs(15);
 const FOLLOWERS: Duration = Duration::from_secs(15);
 /// Time between two looks at who needs a base backup.
 const BACKUPS: Duration = Duration::from_secs(15);
+/// Time between two looks at who is to be proven.
+const PROOFS: Duration = Duration::from_secs(30);
 /// Time between two looks at what may be deleted from the archive.
 const RETENTION: Duration = Duration::from_mins(5);
 /// Time between two renewals of this worker's own certificate: well within its day.
@@ -78,6 +82,8 @@ pub(crate) fn start(
     tasks.spawn(every("followers", FOLLOWERS).run(move || followers::sweep(at.clone())));
     let at = context.clone();
     tasks.spawn(every("backups", BACKUPS).run(move || backups::sweep(at.clone())));
+    let at = context.clone();
+    tasks.spawn(every("proofs", PROOFS).run(move || proofs::sweep(at.clone())));
     let at = context.clone();
     tasks.spawn(every("retention", RETENTION).run(move || retention::sweep(at.clone())));
     let at = context.clone();

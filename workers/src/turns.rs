@@ -14,6 +14,7 @@ mod resource;
 pub(crate) mod rows;
 mod server;
 mod told;
+mod verify;
 mod wal_push;
 
 pub(crate) use resource::{Look, since};
@@ -57,6 +58,7 @@ pub(crate) fn job_of(kind: MemberKind) -> Option<JobKind> {
         MemberKind::WalPush => Some(JobKind::WalPush),
         MemberKind::BaseBackup => Some(JobKind::BaseBackup),
         MemberKind::Expire => Some(JobKind::Expire),
+        MemberKind::Verify => Some(JobKind::Verify),
         MemberKind::Resource | MemberKind::Server => None,
     }
 }
@@ -80,6 +82,10 @@ impl Handler for Turns {
             Some(JobKind::Expire) => {
                 let timeline = TimelineId::from_uuid(member.id);
                 expire::turn(&self.context, turn, timeline).await
+            }
+            Some(JobKind::Verify) => {
+                let timeline = TimelineId::from_uuid(member.id);
+                verify::turn(&self.context, turn, timeline).await
             }
             Some(kind) => jobs::turn(&self.context, turn, kind).await,
             None if member.kind == MemberKind::Server => {

@@ -9,6 +9,7 @@ use hyper::body::{Bytes, Incoming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shared::agent_api::backup::BackupOrder;
+use shared::agent_api::check::CheckOrder;
 use shared::agent_api::restore::ArchiveReads;
 use shared::agent_api::wal::{ANSWER_WITHIN_MAX, WalPush};
 use shared::agent_api::{InstanceSpec, NewCertificate, REQUEST_ID_HEADER, Refusal, RefusalCode};
@@ -18,6 +19,7 @@ use tracing::Instrument as _;
 
 use crate::agent::Agent;
 use crate::backup;
+use crate::check;
 use crate::durable_file::replace_durably;
 use crate::held::is_held;
 use crate::instruct;
@@ -42,6 +44,9 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 /// The path of backups.
 const BACKUP: &str = "/v1/backup";
 
+/// The path of checks.
+const CHECK: &str = "/v1/check";
+
 /// The path of requests that read the archive.
 const ARCHIVE_READS: &str = "/v1/archive/reads";
 
@@ -60,6 +65,7 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Answer 
     let span = tracing::info_span!("request", request_id);
     let routed = route(agent, request).instrument(span.clone());
     let is_push = path == WAL_PUSH;
+    let is_question = method == Method::GET || is_push || path == CHECK;
     let patience = if is_push {
         CALL_PATIENCE + ANSWER_WITHIN_MAX
     } else {
@@ -74,7 +80,7 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Answer 
     let status = answer.status().as_u16();
     let elapsed_ms = begun.elapsed().as_secs_f64() * 1000.0;
     // What is asked for every few seconds is no news.
-    if (method == Method::GET || is_push) && status == 200 {
+    if is_question && status == 200 {
         tracing::debug!(parent: &span, %method, path, status, elapsed_ms, "call is answered");
     } else {
         tracing::info!(parent: &span, %method, path, status, elapsed_ms, "call is answered");
@@ -152,10 +158,13 @@ async fn route(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trou
         (&Method::GET, BACKUP) => Ok(json(StatusCode::OK, &agent.backups.status())),
         (&Method::PUT, BACKUP) => order_backup(agent, request).await,
         (&Method::POST, ARCHIVE_READS) => allow_reads(agent, request).await,
-        (_, "/v1/instance" | "/v1/certificate" | WAL_PUSH | BACKUP | ARCHIVE_READS) => unknown(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "the path has no such method",
-        ),
+        (&Method::POST, CHECK) => check_instance(agent, request).await,
+        (_, "/v1/instance" | "/v1/certificate" | WAL_PUSH | BACKUP | ARCHIVE_READS | CHECK) => {
+            unknown(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "the path has no such method",
+            )
+        }
         _ => unknown(StatusCode::NOT_FOUND, "there is no such path"),
     }
 }
@@ -208,6 +217,12 @@ async fn push_wal(agent: &Agent, request: Request<Incoming>) -> Result<Answer, T
 async fn order_backup(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trouble> {
     let order: BackupOrder = read(request).await?;
     let status = backup::order(agent, order).await?;
+    Ok(json(StatusCode::OK, &status))
+}
+
+async fn check_instance(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trouble> {
+    let order: CheckOrder = read(request).await?;
+    let status = check::order(agent, &order)?;
     Ok(json(StatusCode::OK, &status))
 }
 

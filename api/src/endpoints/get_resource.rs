@@ -52,11 +52,12 @@ pub(crate) fn route(app: &Arc<App>) -> Routes {
 async fn handle(app: &App, call: &Call, resource: &str) -> Result<Response, Failure> {
     call.authorise(app, TokenScope::Read).await?;
     let resource = find_resource(app, resource).await?;
-    let (observation, alerts, protection, restorable, fork, followers) = tokio::try_join!(
+    let (observation, alerts, protection, restorable, proofs, fork, followers) = tokio::try_join!(
         observations::newest(&app.pool, resource.id),
         alerts::open_of_resource(&app.pool, resource.id),
         archive::protection_of(&app.pool, resource.id),
         archive::restorable_of(&app.pool, resource.id),
+        archive::proofs_of(&app.pool, resource.id),
         resources::fork::fork_of(&app.pool, resource.id),
         resources::fork::followers_of(&app.pool, resource.id),
     )?;
@@ -71,7 +72,8 @@ async fn handle(app: &App, call: &Call, resource: &str) -> Result<Response, Fail
     };
     let protection = protection
         .filter(|_| followed.is_none())
-        .map(|stored| Protection::of(&stored, observation.as_ref(), now).with(&restorable));
+        .map(|stored| Protection::of(&stored, observation.as_ref(), now))
+        .map(|protection| protection.with(&restorable).proven(&proofs));
     let alerts = alerts.into_iter().map(Alert::from).collect();
     Ok(answer::json(
         200,

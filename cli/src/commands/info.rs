@@ -1,5 +1,6 @@
 //! `ringmaster info`.
 
+use chrono::TimeDelta;
 use clap::Args;
 use shared::domain::Observation;
 use shared::http_api::{FollowerLag, ForkDetail, Protection, ProtectionState, ResourceDetail};
@@ -7,7 +8,7 @@ use shared::http_api::{FollowerLag, ForkDetail, Protection, ProtectionState, Res
 use super::Context;
 use crate::client::Call;
 use crate::failure::Failure;
-use crate::format::{ago, bytes, moment, or_dash};
+use crate::format::{ago, bytes, moment, or_dash, span};
 use crate::screen::{say, say_json};
 
 /// Arguments of `info`.
@@ -167,6 +168,7 @@ fn about_protection(protection: &Protection) -> Vec<Line> {
         );
         ("can be restored", text)
     }));
+    lines.extend(about_proofs(protection));
     lines.extend(protection.gap.as_ref().map(|gap| {
         let text = format!(
             "{} to {} is lost to the archive (found {})",
@@ -176,6 +178,34 @@ fn about_protection(protection: &Protection) -> Vec<Line> {
         );
         ("GAP", text)
     }));
+    lines
+}
+
+fn about_proofs(protection: &Protection) -> Vec<Line> {
+    let last = protection.last_proof.as_ref();
+    let proven = last.map_or_else(
+        || "not yet".to_owned(),
+        |proof| {
+            let (lsn, until) = (proof.lsn, moment(proof.until));
+            let took = TimeDelta::milliseconds(proof.took_ms);
+            format!(
+                "{}, with all until {until} (up to {lsn}); it took {}",
+                ago(proof.at),
+                span(took)
+            )
+        },
+    );
+    let mut lines = vec![("restore proven", proven)];
+    if let Some(open) = &protection.open_proof {
+        let (what, text) = match (&open.problem, open.finished_at) {
+            (Some(problem), Some(at)) => ("PROOF FAILED", format!("{}: {problem}", ago(at))),
+            (Some(_) | None, _) => (
+                "proof under way",
+                format!("{} since {}", open.state, ago(open.asked_at)),
+            ),
+        };
+        lines.push((what, text));
+    }
     lines
 }
 

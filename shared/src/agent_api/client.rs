@@ -15,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use serde::de::DeserializeOwned;
 
 use super::backup::{BackupOrder, BackupStatus};
+use super::check::{CheckOrder, CheckStatus};
 use super::restore::{ArchiveReads, RestoreStatus};
 use super::wal::{WalPush, WalPushed};
 use super::{InstanceSpec, InstanceStatus, NewCertificate, REQUEST_ID_HEADER};
@@ -159,6 +160,19 @@ impl AgentClient {
         let request = self
             .request(Method::POST, agent, "/v1/archive/reads", request_id)
             .json(reads);
+        read(agent, send(agent, request).await?).await
+    }
+
+    /// `POST /v1/check`: begins a check, or tells where it stands. Idempotent.
+    pub async fn check(
+        &self,
+        agent: AgentAddress,
+        order: &CheckOrder,
+        request_id: RequestId,
+    ) -> Result<CheckStatus, AgentError> {
+        let request = self
+            .request(Method::POST, agent, "/v1/check", request_id)
+            .json(order);
         read(agent, send(agent, request).await?).await
     }
 

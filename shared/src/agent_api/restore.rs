@@ -208,6 +208,16 @@ impl RestoreStatus {
     }
 }
 
+impl RestoreStatus {
+    /// Why it does not go on; null if it does, or has ended well.
+    pub fn failure(&self) -> Option<&str> {
+        match &self.stage {
+            RestoreStage::Failed { detail } => Some(detail),
+            RestoreStage::Fetching | RestoreStage::Replaying | RestoreStage::Finished(_) => None,
+        }
+    }
+}
+
 impl RestoreSource {
     /// Where the backup is.
     pub fn prefix(&self) -> Prefix {

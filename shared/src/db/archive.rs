@@ -16,6 +16,11 @@ mod expiry;
 mod leftovers;
 mod lineage;
 mod marks;
+mod proof_requests;
+mod proof_row;
+mod proof_schedule;
+mod proof_view;
+mod proofs;
 mod protection;
 mod push;
 mod restorable;
@@ -41,6 +46,16 @@ pub use expiry::{
 pub use leftovers::{past_retention, past_their_end, with_leftovers};
 pub use lineage::{Lineage, lineage};
 pub use marks::{begin_deletion, unmark};
+pub use proof_requests::{
+    NewRestoreCheck, RestoreCheckAsked, RestoreCheckError, request_restore_check,
+};
+pub use proof_row::{Original, ProofRow, RunningProof, TrialInstance, load_proof};
+pub use proof_schedule::{Provable, ask_for_lost_proofs, proofs_under_way, provable};
+pub use proof_view::{Proof, proofs_of};
+pub use proofs::{
+    Begun, CheckProgress, Ended, NewProof, Trial, ask_for_proof, begin_proof, end_proof,
+    note_checked, note_restored,
+};
 pub use protection::{Gap, Protection, protection_of};
 pub use push::{Leader, PushRow, load_push};
 pub use restorable::{Restorable, restorable, restorable_of};

@@ -147,6 +147,8 @@ words!(
         Leader = "leader",
         /// Replays.
         Follower = "follower",
+        /// Was restored to be checked: it serves nobody, and goes when that is done.
+        Proof = "proof",
     }
 );
 
@@ -167,6 +169,8 @@ words!(
         BaseBackup = "base_backup",
         /// Delete from the archive what a timeline's plan does not keep any more.
         Expire = "expire",
+        /// Prove that a timeline can be restored: restore it on a server of its own, and check it.
+        Verify = "verify",
     }
 );
 
@@ -209,6 +213,32 @@ words!(
 );
 
 words!(
+    /// Where a proof stands that a timeline can be restored.
+    ProofState, "proof state" {
+        /// Asked for; others are proven first.
+        Wanted = "wanted",
+        /// It is restored on a server of its own.
+        Restoring = "restoring",
+        /// What was restored is checked.
+        Checking = "checking",
+        /// It was restored, and nothing was found wrong with it.
+        Succeeded = "succeeded",
+        /// It could not be restored, or something is wrong with what was.
+        Failed = "failed",
+    }
+);
+
+words!(
+    /// Why a proof is made.
+    ProofReason, "reason of a proof" {
+        /// Its plan wants one from time to time.
+        Schedule = "schedule",
+        /// Somebody asked for it.
+        Request = "request",
+    }
+);
+
+words!(
     /// What a person is told about the archive. Each has a runbook of its name in `docs/runbooks/`.
     ArchiveAlert, "alert of the archive" {
         /// The archive has other WAL than the leader at one position. Nothing is overwritten, and
@@ -225,6 +255,10 @@ words!(
         Unconditional = "archive-unconditional",
         /// A base backup that is due is not finished in the time that its plan allows.
         BackupLate = "backup-late",
+        /// No restore of a timeline has succeeded for longer than its plan allows.
+        ProofLate = "proof-late",
+        /// The last restore of a timeline that was tried, to prove that it can be, failed.
+        ProofFailed = "proof-failed",
         /// A follower that was asked to go on by itself is not in the archive long after.
         UnfollowLate = "unfollow-late",
         /// A follower has not replayed for long what its leader has written.
@@ -243,6 +277,8 @@ words!(
         Capture = "capture",
         /// A follower becomes a database of its own.
         Unfollow = "unfollow",
+        /// A restore that proves that it can be restored.
+        RestoreCheck = "restore_check",
     }
 );
 

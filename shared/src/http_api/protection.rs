@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::archive::window::{Window, windows};
 use crate::db::archive as stored;
-use crate::domain::Observation;
+use crate::domain::{Observation, ProofState};
 use crate::units::Lsn;
 
 /// How well a resource is protected against the loss of its server.
@@ -39,6 +39,83 @@ pub struct Protection {
     pub backups: u32,
     /// Moment the newest of them was finished; null without one.
     pub last_backup_at: Option<DateTime<Utc>>,
+    /// The newest proof that it can be restored: it was, on a server of its own, and nothing was
+    /// found wrong with it. Null before the first.
+    pub last_proof: Option<LastProof>,
+    /// The newest attempt of a proof, if that has not succeeded: it is under way, or failed. Null if
+    /// there is none.
+    pub open_proof: Option<OpenProof>,
+}
+
+/// A proof that a resource can be restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LastProof {
+    /// Moment it ended.
+    pub at: DateTime<Utc>,
+    /// End of the last record that was replayed: everything before was there.
+    #[schema(value_type = String, example = "0/16B3748")]
+    pub lsn: Lsn,
+    /// Everything that was committed before this moment was there.
+    pub until: DateTime<Utc>,
+    /// Milliseconds from the plan of the restore to the end of the check.
+    pub took_ms: i64,
+}
+
+/// An attempt to prove that a resource can be restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OpenProof {
+    /// Where it stands.
+    pub state: ProofState,
+    /// Moment it was asked for.
+    pub asked_at: DateTime<Utc>,
+    /// Moment its restore was planned; null before.
+    pub started_at: Option<DateTime<Utc>>,
+    /// Moment it failed; null while it is under way.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Why it failed; null while it is under way.
+    pub problem: Option<String>,
+    /// Bytes of files that are in place.
+    pub bytes_done: u64,
+    /// Bytes of all files; 0 before that is known.
+    pub bytes_total: u64,
+    /// WAL is replayed about up to here; null before that began.
+    #[schema(value_type = Option<String>, example = "0/16B3748")]
+    pub replay_lsn: Option<Lsn>,
+    /// Tables and indexes that were checked.
+    pub relations_done: u64,
+    /// Tables and indexes that are to be checked; 0 before that is known.
+    pub relations_total: u64,
+}
+
+impl LastProof {
+    /// From a row; null if that has not succeeded.
+    fn of(proof: &stored::Proof) -> Option<Self> {
+        let (at, started_at) = proof.finished_at.zip(proof.started_at)?;
+        Some(Self {
+            at,
+            lsn: proof.lsn?,
+            until: proof.until?,
+            took_ms: (at - started_at).num_milliseconds().max(0),
+        })
+    }
+}
+
+impl OpenProof {
+    /// From a row; null if that has succeeded.
+    fn of(proof: &stored::Proof) -> Option<Self> {
+        (proof.state != ProofState::Succeeded).then(|| Self {
+            state: proof.state,
+            asked_at: proof.asked_at,
+            started_at: proof.started_at,
+            finished_at: proof.finished_at,
+            problem: proof.problem.clone(),
+            bytes_done: proof.bytes_done,
+            bytes_total: proof.bytes_total,
+            replay_lsn: proof.replay_lsn,
+            relations_done: proof.relations_done,
+            relations_total: proof.relations_total,
+        })
+    }
 }
 
 /// Whether WAL gets to the archive.
@@ -108,6 +185,16 @@ impl Protection {
         }
     }
 
+    /// The same with proofs, the newest first.
+    #[must_use]
+    pub fn proven(self, proofs: &[stored::Proof]) -> Self {
+        Self {
+            last_proof: proofs.iter().find_map(LastProof::of),
+            open_proof: proofs.first().and_then(OpenProof::of),
+            ..self
+        }
+    }
+
     /// What is stored, as it looks at `now` beside the newest observation; without what can be
     /// restored.
     pub fn of(
@@ -153,6 +240,8 @@ impl Protection {
             windows: Vec::new(),
             backups: 0,
             last_backup_at: None,
+            last_proof: None,
+            open_proof: None,
         }
     }
 }

@@ -122,6 +122,19 @@ impl Program {
         })
     }
 
+    /// Starts it with its output to be read by us. It dies with us, and when the child is dropped.
+    ///
+    /// # Errors
+    /// [`ProcessError::Spawn`] if it cannot be started.
+    pub async fn pipe(&self) -> Result<Child, ProcessError> {
+        let mut command = self.command(Lifetime::DiesWithUs(DeathSignal::Kill));
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        self.spawn(command).await
+    }
+
     async fn spawn(&self, command: Command) -> Result<Child, ProcessError> {
         spawn_on_lasting_thread(command)
             .await
@@ -234,12 +247,7 @@ impl Launched {
 /// # Errors
 /// [`ProcessError::Failed`] with what it wrote, if its exit status is not zero.
 pub async fn run_to_end(program: &Program) -> Result<String, ProcessError> {
-    let mut command = program.command(Lifetime::DiesWithUs(DeathSignal::Kill));
-    command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    let child = program.spawn(command).await?;
+    let child = program.pipe().await?;
     let output = child
         .wait_with_output()
         .await

@@ -93,11 +93,13 @@ pub enum MemberKind {
     BaseBackup,
     /// Delete what one timeline does not keep any more.
     Expire,
+    /// Prove that one timeline can be restored.
+    Verify,
 }
 
 impl MemberKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Resource,
         Self::Server,
         Self::Provision,
@@ -107,6 +109,7 @@ impl MemberKind {
         Self::WalPush,
         Self::BaseBackup,
         Self::Expire,
+        Self::Verify,
     ];
 
     /// Its name in members, metrics and logs.
@@ -121,6 +124,7 @@ impl MemberKind {
             Self::WalPush => "wal_push",
             Self::BaseBackup => "base_backup",
             Self::Expire => "expire",
+            Self::Verify => "verify",
         }
     }
 }

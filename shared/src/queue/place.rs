@@ -20,6 +20,7 @@ impl Member {
             JobKind::WalPush => (Ring::Archive, MemberKind::WalPush),
             JobKind::BaseBackup => (Ring::Archive, MemberKind::BaseBackup),
             JobKind::Expire => (Ring::Archive, MemberKind::Expire),
+            JobKind::Verify => (Ring::Archive, MemberKind::Verify),
         };
         (ring, Self::new(kind, subject))
     }

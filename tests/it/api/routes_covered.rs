@@ -50,6 +50,11 @@ const ROUTES: &[(&str, &str, Option<TokenScope>)] = &[
     ),
     (
         "post",
+        "/v1/resources/{resource}/restore-checks",
+        Some(TokenScope::Write),
+    ),
+    (
+        "post",
         "/v1/resources/{resource}/forks",
         Some(TokenScope::Write),
     ),

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use shared::domain::{
     BackupReason, BackupState, JobKind, JobState, MachineKind, OperationKind, OperationState,
-    ParticipantRole, ParticipantState, ResourceState, ServerState, TokenScope,
+    ParticipantRole, ParticipantState, ProofReason, ProofState, ResourceState, ServerState,
+    TokenScope,
 };
 use tests::control_database::ControlDatabase;
 
@@ -50,6 +51,8 @@ async fn every_set_of_words_is_what_its_check_accepts() {
         ("jobs", "state_is_known", words!(JobState)),
         ("backups", "state_is_known", words!(BackupState)),
         ("backups", "reason_is_known", words!(BackupReason)),
+        ("proofs", "state_is_known", words!(ProofState)),
+        ("proofs", "reason_is_known", words!(ProofReason)),
         ("operations", "kind_is_known", words!(OperationKind)),
         ("operations", "state_is_known", words!(OperationState)),
         ("transitions", "machine_is_known", words!(MachineKind)),

@@ -69,6 +69,18 @@ pub struct WorkerOptions {
     #[arg(long, env = "RINGMASTER_PROVIDER", value_enum, default_value = "local")]
     pub provider: ProviderKind,
 
+    /// Most timelines that are proven by a restore at the same time, in the whole fleet (0 to
+    /// 1000). Each takes a server of its own for as long. With 0 none is proven, and after a while
+    /// alerts say so. Give all workers the same.
+    #[arg(
+        long,
+        env = "RINGMASTER_PROOFS_AT_ONCE",
+        value_name = "NUMBER",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(0..=1000)
+    )]
+    pub proofs_at_once: u32,
+
     /// Major version of PostgreSQL for new databases (15 or later).
     #[arg(
         long,

@@ -96,6 +96,7 @@ impl Stage {
             MemberKind::WalPush => job(JobKind::WalPush),
             MemberKind::BaseBackup => job(JobKind::BaseBackup),
             MemberKind::Expire => job(JobKind::Expire),
+            MemberKind::Verify => job(JobKind::Verify),
         }
     }
 

@@ -7,9 +7,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::agent_api::SAMPLE_AGE_MAX;
 use shared::agent_api::restore::{NewName, Rename, RestoreSource};
-use shared::archive::layout::Prefix;
 use shared::archive::plan::{Plan, Target, Unplannable};
-use shared::archive::sentinel::Sentinel;
 use shared::db::DbError;
 use shared::db::archive::{Lineage, NewRestore, hold_restore, lineage};
 use shared::db::fleet::{
@@ -23,6 +21,7 @@ use shared::queue::Member;
 use shared::units::Lsn;
 
 use super::Performed;
+use super::plan_restore::{archived, plan_with_what_is_there};
 use crate::context::{Agents, Asked, Context};
 use crate::ring::TurnError;
 
@@ -88,34 +87,6 @@ pub(crate) async fn follow_from(
     Ok(Some((lineage, planned)))
 }
 
-/// Plans with backups that are in the archive: rows of a control database that was put back may know
-/// of some that were deleted since.
-async fn plan_with_what_is_there(
-    context: &Context,
-    lineage: &mut Lineage,
-    (target, complete_until): (Target, DateTime<Utc>),
-) -> Result<Result<Plan, Unplannable>, TurnError> {
-    loop {
-        let planned = lineage.plan(target, complete_until);
-        let (Ok(plan), Some(archive)) = (&planned, &context.archive) else {
-            return Ok(planned);
-        };
-        let prefix = Prefix {
-            timeline: plan.backup.timeline,
-            system_identifier: lineage.system_identifier,
-        };
-        let id = plan.backup.backup;
-        if Sentinel::find(archive.store.as_ref(), prefix, id)
-            .await?
-            .is_some()
-        {
-            return Ok(planned);
-        }
-        tracing::warn!(backup.id = %id, "a backup that is on record is not in the archive");
-        lineage.backups.retain(|taken| taken.backup != id);
-    }
-}
-
 /// Notes how far the original has flushed now. What the archive has must do if it is gone, or was not
 /// heard for long.
 async fn note_end(context: &Context, fork: &ForkRow) -> Result<Performed, TurnError> {
@@ -172,13 +143,6 @@ async fn ask(context: &Context, fork: &ForkRow) -> Option<Option<Lsn>> {
         ),
         Asked::Refused | Asked::Silent => None,
     }
-}
-
-/// What the archive has: what is not known to be complete is not promised.
-fn archived(lineage: &Lineage) -> (Lsn, DateTime<Utc>) {
-    let backups = lineage.backups.iter().map(|backup| backup.stopped_at);
-    let until = lineage.complete_until.or_else(|| backups.max());
-    (lineage.watermark, until.unwrap_or(DateTime::UNIX_EPOCH))
 }
 
 async fn wake_push(context: &Context, fork: &ForkRow) {

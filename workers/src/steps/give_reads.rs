@@ -1,6 +1,6 @@
 //! Gives an agent that restores what it wants to read, and stores how far it is.
 
-use shared::agent_api::restore::{RestoreStage, RestoreStatus};
+use shared::agent_api::restore::RestoreStatus;
 use shared::archive::SIGNED_FOR;
 use shared::archive::reads::{Asker, sign_reads};
 use shared::db::archive::{Patience, RestoreProgress, note_restore_progress};
@@ -58,10 +58,7 @@ async fn note(
     if row.state != ParticipantState::Creating {
         return Ok(());
     }
-    let problem = match &status.stage {
-        RestoreStage::Failed { detail } => Some(detail.as_str()),
-        RestoreStage::Fetching | RestoreStage::Replaying | RestoreStage::Finished(_) => None,
-    };
+    let problem = status.failure();
     let progress = RestoreProgress {
         bytes_done: status.bytes_done,
         bytes_total: status.bytes_total,

@@ -35,6 +35,11 @@ impl Prober {
         }
     }
 
+    /// A new server with a new participant on it that has it.
+    fn instance(&self, context: &Context, request_id: RequestId) -> NewPlacement {
+        new_instance(context, request_id, (&self.password, &self.verifier))
+    }
+
     /// That of the leader that resource `id` follows: what is replayed has it. Null while there is no
     /// leader.
     async fn of_leader(context: &Context, id: ResourceId) -> Result<Option<Self>, TurnError> {
@@ -63,7 +68,7 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
     } else {
         Prober::new()
     };
-    let new = placement(context, row.request_id, &prober);
+    let new = prober.instance(context, row.request_id);
     let failed = DbError::during("place a resource");
     let mut transaction = context.pool.begin().await.map_err(failed)?;
     let placed = place(&mut transaction, (row.id, row.version), &new).await?;
@@ -85,7 +90,7 @@ pub(crate) async fn replace(
     let Some(prober) = Prober::of_leader(context, row.resource).await? else {
         return Ok(Performed::Overtaken);
     };
-    let new = placement(context, row.request_id, &prober);
+    let new = prober.instance(context, row.request_id);
     let failed = DbError::during("replace a follower");
     let mut transaction = context.pool.begin().await.map_err(failed)?;
     if hold_restore(&mut transaction, restore)
@@ -109,7 +114,12 @@ async fn wake(context: &Context, server: ServerId, prober: &Prober) {
     }
 }
 
-fn placement(context: &Context, request_id: RequestId, prober: &Prober) -> NewPlacement {
+/// A new server with a new participant on it, whose prober has this password.
+pub(crate) fn new_instance(
+    context: &Context,
+    request_id: RequestId,
+    (password, verifier): (&Secret, &Secret),
+) -> NewPlacement {
     let participant = ParticipantId::new();
     let at = context.now();
     NewPlacement {
@@ -120,10 +130,10 @@ fn placement(context: &Context, request_id: RequestId, prober: &Prober) -> NewPl
         postgres_major: context.postgres_major,
         prober_password: context
             .vault
-            .seal(&contexts::prober_password(participant), &prober.password),
+            .seal(&contexts::prober_password(participant), password),
         prober_verifier: context
             .vault
-            .seal(&contexts::prober_verifier(participant), &prober.verifier),
+            .seal(&contexts::prober_verifier(participant), verifier),
         request_id,
         at,
         deadline_at: deadline_at(at, Participant::deadline(Participant::INITIAL)).unwrap_or(at),

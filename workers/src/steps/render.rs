@@ -98,7 +98,7 @@ pub(crate) fn render(
         roles,
         databases,
         absent: gone,
-        slots: slots(role),
+        slots: slots(participant, role),
         upstream: upstream_of(participant).filter(|_| role == InstanceRole::Follower),
         streamers: streamers(role, participant),
         promotion_tli: None,
@@ -120,7 +120,8 @@ fn role_of(participant: &ParticipantRow) -> InstanceRole {
         | ParticipantState::Creating
         | ParticipantState::Serving
         | ParticipantState::Down => match participant.role {
-            ParticipantRole::Leader => InstanceRole::Leader,
+            // One to be checked is a leader for its agent, of a history that nobody sees.
+            ParticipantRole::Leader | ParticipantRole::Proof => InstanceRole::Leader,
             ParticipantRole::Follower => InstanceRole::Follower,
         },
     }
@@ -133,10 +134,12 @@ fn streamers(role: InstanceRole, participant: &ParticipantRow) -> Vec<ServerId> 
     }
 }
 
-/// A follower needs no slot: what it misses it reads from the archive.
-fn slots(role: InstanceRole) -> Vec<String> {
+/// A follower needs no slot: what it misses it reads from the archive. Of one that is only checked
+/// nothing is kept.
+fn slots(participant: &ParticipantRow, role: InstanceRole) -> Vec<String> {
     match role {
         InstanceRole::Follower => Vec::new(),
+        InstanceRole::Leader if participant.role == ParticipantRole::Proof => Vec::new(),
         InstanceRole::Leader | InstanceRole::Stopped | InstanceRole::Removed => {
             vec![ARCHIVE_SLOT.to_owned()]
         }

@@ -75,6 +75,8 @@ async fn step(context: &Context, row: &FollowerRow) -> Result<bool, TurnError> {
         ParticipantRole::Follower => unfollow::lead(context, row).await?,
         ParticipantRole::Leader if row.is_protected => unfollow::end(context, row).await?,
         ParticipantRole::Leader => unfollow::protect(context, row).await?,
+        // No resource is on one.
+        ParticipantRole::Proof => {}
     }
     Ok(false)
 }

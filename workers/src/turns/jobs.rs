@@ -16,7 +16,11 @@ use crate::ring::{Failure, Turn, TurnError};
 fn most_attempts(kind: JobKind) -> Option<u16> {
     match kind {
         JobKind::Provision | JobKind::Deprovision | JobKind::Recover => Some(20),
-        JobKind::CatchUp | JobKind::WalPush | JobKind::BaseBackup | JobKind::Expire => None,
+        JobKind::CatchUp
+        | JobKind::WalPush
+        | JobKind::BaseBackup
+        | JobKind::Expire
+        | JobKind::Verify => None,
     }
 }
 

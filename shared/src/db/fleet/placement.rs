@@ -153,6 +153,7 @@ async fn shared_participant_with_room(
             and servers.destroy_requested_at is null
             and participants.state in ('planned', 'creating', 'serving')
             and participants.destroy_requested_at is null
+            and participants.role = 'leader'
             and (
                 select count(*) from resources where resources.participant_id = participants.id
             ) < $2

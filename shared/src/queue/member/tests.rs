@@ -24,6 +24,7 @@ fn every_word_has_one_text_form() {
     check_round_trip(MemberKind::WalPush, "wal_push");
     check_round_trip(MemberKind::BaseBackup, "base_backup");
     check_round_trip(MemberKind::Expire, "expire");
+    check_round_trip(MemberKind::Verify, "verify");
     check_round_trip(
         Member::new(MemberKind::Recover, Uuid::from_u128(7)),
         "recover:00000000-0000-0000-0000-000000000007",

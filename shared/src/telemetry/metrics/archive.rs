@@ -2,7 +2,7 @@
 
 use ::metrics::Unit;
 
-use super::{Metric, closed, counts, gauges};
+use super::{Metric, closed, counts, gauges, times};
 
 /// Age of the oldest WAL that is known to wait for the archive, in seconds; sampled by a sweep.
 pub const BEHIND_SECONDS: &str = "ringmaster_archive_behind_seconds";
@@ -27,6 +27,15 @@ pub const BACKUP_BYTES: &str = "ringmaster_base_backup_object_bytes_total";
 pub const BACKUPS_DUE: &str = "ringmaster_base_backups_due";
 /// Objects that were deleted because nothing that is kept needs them. Label: `kind`.
 pub const EXPIRED: &str = "ringmaster_archive_expired_objects_total";
+
+/// Proofs by a restore. Label: `result`.
+pub const PROOFS: &str = "ringmaster_proofs_total";
+/// Time that proofs took that succeeded, in seconds.
+pub const PROOF_SECONDS: &str = "ringmaster_proof_seconds";
+/// Age of the oldest last proof of a timeline, in seconds; sampled by a sweep.
+pub const PROOFS_OLDEST_SECONDS: &str = "ringmaster_proofs_oldest_seconds";
+/// Timelines that were not proven for longer than their plan allows; sampled by a sweep.
+pub const PROOFS_LATE: &str = "ringmaster_proofs_late";
 
 fn push_results() -> Vec<&'static str> {
     vec![
@@ -57,6 +66,10 @@ fn object_results() -> Vec<&'static str> {
 
 fn backup_results() -> Vec<&'static str> {
     vec!["finished", "failed"]
+}
+
+fn proof_results() -> Vec<&'static str> {
+    vec!["succeeded", "failed", "moot"]
 }
 
 fn expired_kinds() -> Vec<&'static str> {
@@ -118,6 +131,29 @@ pub(super) const TABLE: &[Metric] = &[
         BACKUPS_DUE,
         Unit::Count,
         "Base backups that are due and not finished.",
+        &[],
+    ),
+    counts(
+        PROOFS,
+        "Proofs that a timeline can be restored, by how they ended; those of timelines that were \
+         destroyed meanwhile are moot.",
+        &[closed("result", proof_results)],
+    ),
+    times(
+        PROOF_SECONDS,
+        "Time from the plan of a restore to the end of its check, of proofs that succeeded.",
+        &[],
+    ),
+    gauges(
+        PROOFS_OLDEST_SECONDS,
+        Unit::Seconds,
+        "Time since the timeline was proven, or promised to be, that was not for longest.",
+        &[],
+    ),
+    gauges(
+        PROOFS_LATE,
+        Unit::Count,
+        "Timelines that were not proven for longer than their plan allows.",
         &[],
     ),
     counts(

@@ -135,5 +135,6 @@ fn agent_status() -> InstanceStatus {
         },
         certificate_not_after: at(1000),
         restore: None,
+        check: None,
     }
 }

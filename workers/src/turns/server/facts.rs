@@ -78,7 +78,10 @@ fn report(row: &ParticipantRow, status: &InstanceStatus) -> AgentReport {
             && status.restore.as_ref().is_some_and(|restore| {
                 // One that follows is under way for ever.
                 match row.state {
-                    ParticipantState::Creating => restore.is_under_way(),
+                    // Why it failed is stored on the same way as how far it is.
+                    ParticipantState::Creating => {
+                        restore.is_under_way() || restore.failure().is_some()
+                    }
                     ParticipantState::Planned
                     | ParticipantState::Serving
                     | ParticipantState::Down
