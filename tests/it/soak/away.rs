@@ -10,10 +10,9 @@ use tokio::time::sleep;
 use super::alerts::assert_none_of_loss;
 use super::length::{Length, seeded};
 use super::load::Load;
+use super::restorable;
 use super::restored::{check_all, targets};
 use crate::machines::world::dice::Dice;
-use crate::protection::backups::until_first_backup;
-use crate::protection::world::Protected;
 
 /// Sessions that write at a time.
 const SESSIONS: usize = 3;
@@ -28,9 +27,8 @@ async fn what_was_committed_while_the_archive_was_long_away_is_all_archived() ->
 }
 
 async fn soak(length: Length, mut dice: Dice) -> anyhow::Result<()> {
-    let half = length.lasts(Duration::from_secs(8), Duration::from_mins(10)) / 2;
-    let mut protected = Protected::start().await?;
-    until_first_backup(&protected).await?;
+    let half = length.lasts(Duration::from_secs(6), Duration::from_mins(10)) / 2;
+    let mut protected = restorable().await?;
     let load = Load::start(&protected, SESSIONS, &mut dice).await?;
     load.until_more(GOES_ON).await?;
 

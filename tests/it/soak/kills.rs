@@ -11,10 +11,9 @@ use tokio::time::{Instant, sleep};
 use super::alerts::assert_none_of_loss;
 use super::length::{Length, seeded};
 use super::load::Load;
+use super::restorable;
 use super::restored::{check_all, targets};
 use crate::machines::world::dice::Dice;
-use crate::protection::backups::until_first_backup;
-use crate::protection::world::Protected;
 use blows::Blows;
 
 /// Sessions that write at a time.
@@ -26,10 +25,9 @@ async fn nothing_that_was_acknowledged_is_lost_whatever_dies() -> anyhow::Result
 }
 
 async fn soak(length: Length, mut dice: Dice) -> anyhow::Result<()> {
-    let lasts = length.lasts(Duration::from_secs(12), Duration::from_mins(10));
+    let lasts = length.lasts(Duration::from_secs(8), Duration::from_mins(10));
     let longest_pause = length.count(1_000, 8_000);
-    let mut protected = Protected::start().await?;
-    until_first_backup(&protected).await?;
+    let mut protected = restorable().await?;
     let load = Load::start(&protected, SESSIONS, &mut dice).await?;
 
     let mut blows = Blows::default();

@@ -27,6 +27,13 @@ const TABLES: &str = "
     );
     create table counters (session int primary key, commits int not null)";
 
+/// Makes the tables: before the first backup, so that every moment that can be restored has them.
+pub(super) async fn make_tables(protected: &Protected) -> anyhow::Result<()> {
+    let mut customer = protected.world.connect(protected.id).await?;
+    customer.execute(sqlx::raw_sql(TABLES)).await?;
+    Ok(())
+}
+
 /// A session that is used up, and not what it was used for, failed.
 struct Lost;
 
@@ -44,14 +51,6 @@ impl Load {
         sessions: usize,
         dice: &mut Dice,
     ) -> anyhow::Result<Self> {
-        let mut customer = protected.world.connect(protected.id).await?;
-        customer.execute(sqlx::raw_sql(TABLES)).await?;
-        sqlx::query(
-            "insert into counters select session, 0 from generate_series(0, $1 - 1) session",
-        )
-        .bind(i32::try_from(sessions)?)
-        .execute(&mut customer)
-        .await?;
         let mut load = Self {
             ledger: Ledger::of(sessions),
             stop: CancellationToken::new(),
@@ -162,10 +161,10 @@ impl Session {
             .bind(pieces)
             .execute(&mut *connection)
             .await?;
-        sqlx::query("update counters set commits = commits + 1 where session = $1")
-            .bind(session)
-            .execute(connection)
-            .await?;
+        let count = "
+            insert into counters values ($1, 1)
+            on conflict (session) do update set commits = counters.commits + 1";
+        sqlx::query(count).bind(session).execute(connection).await?;
         Ok(())
     }
 }

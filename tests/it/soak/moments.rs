@@ -7,11 +7,10 @@ use tokio::time::sleep;
 use super::alerts::assert_none_of_loss;
 use super::length::{Length, seeded};
 use super::load::Load;
+use super::restorable;
 use super::restored::{check_all, targets};
 use crate::machines::world::dice::Dice;
-use crate::protection::backups::until_first_backup;
 use crate::protection::forks::capture;
-use crate::protection::world::Protected;
 
 /// Sessions that write at a time.
 const SESSIONS: usize = 4;
@@ -23,9 +22,8 @@ async fn a_copy_of_any_moment_has_exactly_what_was_committed_until_then() -> any
 
 async fn soak(length: Length, mut dice: Dice) -> anyhow::Result<()> {
     let (backups, copies) = (length.count(1, 6), length.count(3, 50));
-    let between = length.lasts(Duration::from_secs(4), Duration::from_mins(3)) / (backups + 1);
-    let protected = Protected::start().await?;
-    until_first_backup(&protected).await?;
+    let between = length.lasts(Duration::from_secs(3), Duration::from_mins(3)) / (backups + 1);
+    let protected = restorable().await?;
     let load = Load::start(&protected, SESSIONS, &mut dice).await?;
     for _ in 0..backups {
         sleep(between).await;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use anyhow::{Context as _, bail};
+use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use shared::archive::plan::Target;
 use shared::db::fleet::ResourceRow;
@@ -11,14 +12,14 @@ use shared::ids::ResourceId;
 use sqlx::PgConnection;
 use tokio::time::Instant;
 
-use super::ledger::{Entry, Ledger, Name};
+use super::ledger::{Ledger, Mark, Name};
 use crate::machines::world::dice::Dice;
 use crate::protection::world::Protected;
 
 /// Copies at a time. More compete for the same disk, and none is there sooner.
-const AT_A_TIME: usize = 2;
+const AT_A_TIME: usize = 3;
 
-/// Makes a copy for each of `targets`, checks it, and destroys it.
+/// Makes a copy for each of `targets`, checks it, and has it destroyed.
 pub(super) async fn check_all(
     protected: &Protected,
     ledger: &Ledger,
@@ -40,7 +41,7 @@ pub(super) async fn check_all(
         .await
 }
 
-/// Waits for a copy that was asked for, checks it, and destroys it.
+/// Waits for a copy that was asked for, checks it, and has it destroyed.
 pub(super) async fn check_copy(
     protected: &Protected,
     ledger: &Ledger,
@@ -67,9 +68,7 @@ pub(super) async fn check_copy(
         Ok(figures) => println!("{target}: {figures:?}"),
         Err(error) => bail!("{error:#}\n{}", world.story(id).await?),
     }
-    world.destroy(id).await?;
-    world.until(id, ResourceState::Deprovisioned).await?;
-    Ok(())
+    world.destroy(id).await
 }
 
 /// The commits that are in a database, each of which is whole.
@@ -77,8 +76,11 @@ pub(super) async fn commits(owner: &mut PgConnection) -> anyhow::Result<HashSet<
     let torn = "
         select count(*) from commits where md5(payload) <> digest
         union all
-        select count(*) from counters
-        where commits <> (select count(*) from commits where commits.session = counters.session)";
+        select count(*)
+        from counters
+        full join (select session, count(*) as commits from commits group by session) as written
+            using (session)
+        where counters.commits is distinct from written.commits";
     let torn: Vec<i64> = sqlx::query_scalar(torn).fetch_all(&mut *owner).await?;
     anyhow::ensure!(
         torn == [0, 0],
@@ -96,16 +98,9 @@ pub(super) fn targets(
     dice: &mut Dice,
     (count, positions): (usize, bool),
 ) -> anyhow::Result<Vec<Target>> {
-    let entries: Vec<Entry> = ledger
-        .entries()
-        .into_iter()
-        .map(|(_, entry)| entry)
-        .collect();
-    let marks: Vec<_> = entries.iter().filter_map(|entry| entry.after).collect();
+    let marks = marks(ledger);
     let target = |number: usize| {
-        let index = dice.below(u64::try_from(marks.len())?);
-        let mark = marks.get(usize::try_from(index)?);
-        let mark = mark.context("something was committed")?;
+        let mark = one_of(&marks, dice)?;
         Ok(if positions && number % 2 == 1 {
             Target::Lsn { lsn: mark.lsn }
         } else {
@@ -113,4 +108,30 @@ pub(super) fn targets(
         })
     };
     (0..count).map(target).collect()
+}
+
+/// A random moment just after a commit from `from` to `to`; none if nothing was committed then.
+pub(super) fn targets_between(
+    ledger: &Ledger,
+    dice: &mut Dice,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+) -> anyhow::Result<Vec<Target>> {
+    let mut marks = marks(ledger);
+    marks.retain(|mark| from <= mark.at && mark.at <= to);
+    if marks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mark = one_of(&marks, dice)?;
+    Ok(vec![Target::Time { at: mark.at }])
+}
+
+fn marks(ledger: &Ledger) -> Vec<Mark> {
+    let entries = ledger.entries().into_iter();
+    entries.filter_map(|(_, entry)| entry.after).collect()
+}
+
+fn one_of(marks: &[Mark], dice: &mut Dice) -> anyhow::Result<Mark> {
+    let index = dice.below(u64::try_from(marks.len())?);
+    let mark = marks.get(usize::try_from(index)?);
+    mark.copied().context("nothing was committed")
 }
