@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up down status test check fmt lint doc prepare packages tools deny
+.PHONY: help up down status test soak check fmt lint doc prepare packages tools deny
 
 # Profile of `make up`: see [profile.up] in Cargo.toml.
 PROFILE ?= up
@@ -14,6 +14,7 @@ help:
 	@echo 'make up DETACH=1     the same, in the background; make down stops it'
 	@echo 'make status          what runs, and whether it is ready'
 	@echo 'make test            every check and every test, as CI runs them'
+	@echo 'make soak            the fault tests of the archive in their long form: most of an hour'
 	@echo 'make check           the quick part of it: format, lints, tests without servers'
 	@echo 'make fmt             format the code'
 	@echo 'make lint            clippy, as CI runs it'
@@ -37,6 +38,11 @@ test: packages tools
 	@scripts/step 'dependencies' scripts/check-dependencies
 	@scripts/step 'programs and tests' $(CARGO) build --workspace --all-targets
 	@scripts/step 'tests' $(CARGO) nextest run --workspace
+
+# How long: see tests/it/soak/length.rs.
+soak: packages tools
+	@scripts/step 'programs and tests' $(CARGO) build --workspace --all-targets
+	@RINGMASTER_SOAK=$(or $(RINGMASTER_SOAK),long) scripts/step 'soak tests' $(CARGO) nextest run --workspace --profile soak
 
 check: tools
 	@scripts/step 'format' cargo fmt --all --check

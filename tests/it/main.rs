@@ -28,4 +28,6 @@ mod protection;
 #[cfg(test)]
 mod ring;
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod tidy;

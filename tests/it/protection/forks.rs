@@ -10,8 +10,9 @@ use shared::clock::{Clock as _, SystemClock};
 use shared::db::archive::{NewCapture, current_epoch, lineage, request_capture};
 use shared::db::operations;
 use shared::db::resources::fork;
-use shared::domain::{OperationState, ResourceState, TokenScope};
+use shared::domain::{JobKind, OperationState, ResourceState, TokenScope};
 use shared::ids::{BackupId, OperationId, RequestId, ResourceId, TimelineId};
+use shared::queue::Member;
 use shared::units::Lsn;
 use sqlx::{Executor as _, PgConnection};
 use tests::object_server::{Fault, On};
@@ -77,8 +78,11 @@ pub(super) async fn until_backed_up(protected: &Protected, id: ResourceId) -> an
     }
 }
 
-/// Has a backup made now, and waits for it.
-pub(super) async fn capture(protected: &Protected, resource: ResourceId) -> anyhow::Result<()> {
+/// Asks for a backup that is made now, and wakes its job, as the API does.
+pub(crate) async fn ask_to_capture(
+    protected: &Protected,
+    resource: ResourceId,
+) -> anyhow::Result<OperationId> {
     let (pool, now) = (&protected.world.database.pool, SystemClock.now());
     let (token_id, _) = protected
         .world
@@ -93,10 +97,21 @@ pub(super) async fn capture(protected: &Protected, resource: ResourceId) -> anyh
         request_id: RequestId::new(),
         now,
     };
-    let operation = request_capture(pool, &capture).await?.operation;
+    let captured = request_capture(pool, &capture).await?;
+    if let Some(timeline) = captured.timeline {
+        let (ring, member) = Member::of_job(JobKind::BaseBackup, timeline.as_uuid());
+        protected.world.queue.wake(ring, member).await?;
+    }
+    Ok(captured.operation.id)
+}
+
+/// Has a backup made now, and waits for it.
+pub(crate) async fn capture(protected: &Protected, resource: ResourceId) -> anyhow::Result<()> {
+    let pool = &protected.world.database.pool;
+    let operation = ask_to_capture(protected, resource).await?;
     let begun = Instant::now();
     loop {
-        let found = operations::get(pool, operation.id).await?;
+        let found = operations::get(pool, operation).await?;
         match found.map(|found| found.state) {
             Some(OperationState::Succeeded) => return Ok(()),
             state => anyhow::ensure!(begun.elapsed() < PATIENCE, "the capture is {state:?}"),

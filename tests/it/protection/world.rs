@@ -23,18 +23,18 @@ use tokio::time::{Instant, sleep};
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A control plane with an archive.
-pub(super) struct Protected {
-    pub(super) world: World,
-    pub(super) server: ObjectServer,
-    pub(super) id: ResourceId,
-    pub(super) timeline: TimelineId,
+pub(crate) struct Protected {
+    pub(crate) world: World,
+    pub(crate) server: ObjectServer,
+    pub(crate) id: ResourceId,
+    pub(crate) timeline: TimelineId,
     http: reqwest::Client,
     metrics_port: u16,
 }
 
 impl Protected {
     /// A database that is available, and a worker that archives it.
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
         let mut protected = Self::without_worker().await?;
         protected.start_worker().await?;
         protected.make().await?;
@@ -42,7 +42,7 @@ impl Protected {
     }
 
     /// Control database, Redis and object server, and nothing that works.
-    pub(super) async fn without_worker() -> anyhow::Result<Self> {
+    pub(crate) async fn without_worker() -> anyhow::Result<Self> {
         let (world, server) = tokio::try_join!(World::without_workers(), ObjectServer::start())?;
         // One provider for the whole process; another test may have been quicker.
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -61,7 +61,7 @@ impl Protected {
     }
 
     /// Asks for the database, and waits for it.
-    pub(super) async fn make(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn make(&mut self) -> anyhow::Result<()> {
         self.id = self.world.create("shop", "standard").await?;
         self.world.until(self.id, ResourceState::Available).await?;
         let query = "select timeline_id from participants
@@ -75,7 +75,7 @@ impl Protected {
     }
 
     /// One more worker that knows the archive; its metrics are those that are read from now on.
-    pub(super) async fn start_worker(&mut self) -> anyhow::Result<usize> {
+    pub(crate) async fn start_worker(&mut self) -> anyhow::Result<usize> {
         self.metrics_port = World::free_port()?;
         let settings = self.server.settings();
         let endpoint = settings.endpoint.context("it has an endpoint")?;
@@ -96,12 +96,12 @@ impl Protected {
     }
 
     /// The newest epoch; null before the first.
-    pub(super) async fn epoch(&self) -> anyhow::Result<Option<Epoch>> {
+    pub(crate) async fn epoch(&self) -> anyhow::Result<Option<Epoch>> {
         Ok(current_epoch(&self.world.database.pool, self.timeline).await?)
     }
 
     /// Waits until the newest epoch is as wished; `what` says how, for the failure.
-    pub(super) async fn until_epoch(
+    pub(crate) async fn until_epoch(
         &self,
         what: &str,
         wished: impl Fn(&Epoch) -> bool,
@@ -121,7 +121,7 @@ impl Protected {
     }
 
     /// Waits until `alert` is open or not, about the timeline or the archive as a whole.
-    pub(super) async fn until_alert(&self, alert: ArchiveAlert, open: bool) -> anyhow::Result<()> {
+    pub(crate) async fn until_alert(&self, alert: ArchiveAlert, open: bool) -> anyhow::Result<()> {
         let begun = Instant::now();
         loop {
             let query = "select count(*) from alerts
@@ -144,7 +144,7 @@ impl Protected {
     }
 
     /// Waits until everything that is flushed now is in the archive.
-    pub(super) async fn until_archived(
+    pub(crate) async fn until_archived(
         &self,
         customer: &mut PgConnection,
     ) -> anyhow::Result<Epoch> {
@@ -156,7 +156,7 @@ impl Protected {
 
     /// Waits until a number of the newest worker is as wished: the sum of the metric `name` over
     /// all series that have `labels` in their text.
-    pub(super) async fn until_metric(
+    pub(crate) async fn until_metric(
         &self,
         (name, labels): (&str, &[&str]),
         wished: impl Fn(f64) -> bool,
@@ -177,7 +177,7 @@ impl Protected {
         }
     }
 
-    pub(super) async fn metric(&self, name: &str, labels: &[&str]) -> anyhow::Result<f64> {
+    pub(crate) async fn metric(&self, name: &str, labels: &[&str]) -> anyhow::Result<f64> {
         let url = format!("http://127.0.0.1:{}/metrics", self.metrics_port);
         let text = self.http.get(url).send().await?.text().await?;
         let mut sum = 0.0;
@@ -194,7 +194,7 @@ impl Protected {
     }
 
     /// Waits until the timeline was turned `times` more times by the newest worker.
-    pub(super) async fn turned(&self, times: u32) -> anyhow::Result<()> {
+    pub(crate) async fn turned(&self, times: u32) -> anyhow::Result<()> {
         let turns = ("ringmaster_ring_turns_total", &["kind=\"wal_push\""][..]);
         let before = self.until_metric(turns, |turns| turns >= 0.0).await?;
         for _ in 0..times {
@@ -209,7 +209,7 @@ impl Protected {
     }
 
     /// Names of all objects whose name has `part` in it, with their metadata.
-    pub(super) async fn objects(&self, part: &str) -> anyhow::Result<BTreeMap<String, Metadata>> {
+    pub(crate) async fn objects(&self, part: &str) -> anyhow::Result<BTreeMap<String, Metadata>> {
         let store = self.server.store();
         let mut found = BTreeMap::new();
         let mut after: Option<String> = None;
@@ -231,7 +231,7 @@ impl Protected {
 
     /// Where the objects of the chain meet, from the start on: found from the archive alone, each
     /// object read as a whole and checked.
-    pub(super) async fn joints(&self, epoch: &Epoch) -> anyhow::Result<Vec<Lsn>> {
+    pub(crate) async fn joints(&self, epoch: &Epoch) -> anyhow::Result<Vec<Lsn>> {
         let store = self.server.store();
         let (prefix, run) = (epoch.record.prefix(), epoch.record.run());
         let mut walk = Walk::new(&epoch.record);
@@ -245,7 +245,7 @@ impl Protected {
     }
 
     /// The watermark is a joint of the chain, and the record of the epoch is in the archive.
-    pub(super) async fn assert_whole(&self, epoch: &Epoch) -> anyhow::Result<()> {
+    pub(crate) async fn assert_whole(&self, epoch: &Epoch) -> anyhow::Result<()> {
         let joints = self.joints(epoch).await?;
         assert!(joints.contains(&epoch.watermark), "{epoch:#?} {joints:?}");
         let key = epoch.record.prefix().epoch(epoch.record.number);
@@ -259,7 +259,7 @@ impl Protected {
 }
 
 /// How far PostgreSQL has flushed.
-pub(super) async fn flushed(customer: &mut PgConnection) -> anyhow::Result<Lsn> {
+pub(crate) async fn flushed(customer: &mut PgConnection) -> anyhow::Result<Lsn> {
     let text: String = sqlx::query_scalar("select pg_current_wal_flush_lsn()::text")
         .fetch_one(customer)
         .await?;
@@ -267,7 +267,7 @@ pub(super) async fn flushed(customer: &mut PgConnection) -> anyhow::Result<Lsn> 
 }
 
 /// Oldest WAL that the slot of the archive holds.
-pub(super) async fn slot_restart(customer: &mut PgConnection) -> anyhow::Result<Option<Lsn>> {
+pub(crate) async fn slot_restart(customer: &mut PgConnection) -> anyhow::Result<Option<Lsn>> {
     let query = "select restart_lsn::text from pg_replication_slots where slot_name = $1";
     let text: Option<String> = sqlx::query_scalar(query)
         .bind(ARCHIVE_SLOT)
