@@ -14,7 +14,7 @@ help:
 	@echo 'make up DETACH=1     the same, in the background; make down stops it'
 	@echo 'make status          what runs, and whether it is ready'
 	@echo 'make test            every check and every test, as CI runs them'
-	@echo 'make soak            the fault tests of the archive in their long form: most of an hour'
+	@echo 'make soak            the fault tests of the archive in their long form: half an hour'
 	@echo 'make check           the quick part of it: format, lints, tests without servers'
 	@echo 'make fmt             format the code'
 	@echo 'make lint            clippy, as CI runs it'

@@ -16,7 +16,7 @@ use super::ledger::{Ledger, Mark, Name};
 use crate::machines::world::dice::Dice;
 use crate::protection::world::Protected;
 
-/// Copies at a time. More compete for the same disk, and none is there sooner.
+/// Copies at a time: each waits more than it works, and each is a server with its own PostgreSQL.
 const AT_A_TIME: usize = 3;
 
 /// Makes a copy for each of `targets`, checks it, and has it destroyed.
