@@ -55,9 +55,11 @@ pub fn member_kinds() -> Vec<&'static str> {
         "provision",
         "deprovision",
         "recover",
+        "catch_up",
         "wal_push",
         "base_backup",
         "expire",
+        "verify",
     ]
 }
 
