@@ -17,6 +17,7 @@ create table proofs (
     asked_at timestamptz not null,
     started_at timestamptz,
     moved_at timestamptz not null,
+    looked_at timestamptz,
     finished_at timestamptz,
     constraint state_is_known check (
         state in ('wanted', 'restoring', 'checking', 'succeeded', 'failed')
@@ -59,6 +60,7 @@ comment on column proofs.request_id is 'Request it belongs to.';
 comment on column proofs.asked_at is 'Moment it was asked for.';
 comment on column proofs.started_at is 'Moment it was planned; null before.';
 comment on column proofs.moved_at is 'Moment it last came forward, but for its restore.';
+comment on column proofs.looked_at is 'Moment somebody last looked how far it is, to within some seconds; null before.';
 comment on column proofs.finished_at is 'Moment it ended; null before.';
 
 alter table plans

@@ -66,13 +66,14 @@ struct SampleRow {
 
 /// Opens a connection of the local superuser over the socket in `sockets`.
 pub(crate) async fn connect_locally(sockets: &Path, port: u16) -> sqlx::Result<PgConnection> {
-    connect_to((sockets, port), "postgres").await
+    connect_to((sockets, port), "postgres", &[("statement_timeout", "0")]).await
 }
 
-/// The same to another database, whatever its owner has set there.
+/// The same to another database, with `settings` that outrank what its owner has set there.
 pub(crate) async fn connect_to(
     (sockets, port): (&Path, u16),
     database: &str,
+    settings: &[(&str, &str)],
 ) -> sqlx::Result<PgConnection> {
     // A path of a socket is short; one through a descriptor of its directory always is.
     let directory = File::open(sockets)?;
@@ -81,7 +82,7 @@ pub(crate) async fn connect_to(
         .port(port)
         .username(BOOTSTRAP_ROLE)
         .database(database)
-        .options([("statement_timeout", "0")])
+        .options(settings.iter().copied())
         .application_name("ringmaster-agent")
         .ssl_mode(PgSslMode::Disable)
         // Commands may carry verifiers.

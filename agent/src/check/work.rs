@@ -6,34 +6,55 @@ use anyhow::{Context as _, ensure};
 use shared::agent_api::check::{CheckPhase, CheckReport};
 use shared::process::{Account, Program};
 use shared::units::Lsn;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, PgConnection};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
 use super::output::{Complaints, Last, progress_in};
 use super::{Progress, failed};
 use crate::live::connect_to;
+use crate::quote::identifier;
 use crate::render::BOOTSTRAP_ROLE;
 
 /// Its working directory is that of the sockets: the whole path may be too long for one.
 const SOCKETS: &str = "/proc/self/cwd";
 
-/// What the owner of a database may have set for it must not end its check.
-const SETTINGS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0 \
-     -c transaction_timeout=0 -c default_transaction_read_only=off";
+/// What the owner of a database may have set for it must neither end its check, nor choose what runs
+/// in it: we are there as superuser.
+const SETTINGS: [(&str, &str); 7] = [
+    ("search_path", ""),
+    ("role", "none"),
+    ("local_preload_libraries", ""),
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_session_timeout", "0"),
+    ("default_transaction_read_only", "off"),
+];
 
-/// The same without what PostgreSQL before 17 does not know.
-const SETTINGS_BEFORE_17: &str = "-c statement_timeout=0 -c lock_timeout=0 \
-     -c idle_session_timeout=0 -c default_transaction_read_only=off";
+/// One more that PostgreSQL knows since 17.
+const SETTING_SINCE_17: (&str, &str) = ("transaction_timeout", "0");
 
 /// Exit status of `pg_amcheck` that has found something wrong.
 const FOUND_CORRUPTION: i32 = 2;
 
-/// Databases that take sessions.
-const DATABASES: &str = "select datname::text from pg_database where datallowconn order by datname";
+/// Databases, and whether they take sessions: but for the template that nobody may change, and for one
+/// whose drop was interrupted.
+const DATABASES: &str = "
+    select datname::text, datallowconn
+    from pg_catalog.pg_database
+    where datname <> 'template0' and datconnlimit <> -2
+    order by datname";
 
 /// Reads each sequence. `pg_amcheck` has read every page of every table and of every B-tree, so they
 /// are not read once more; what it leaves out is whether a new session gets in at all, and sequences.
-const SEQUENCES: &str = "select count(last_value) from pg_catalog.pg_sequences";
+///
+/// Every name is that of PostgreSQL's own: customers make functions and operators of the same names.
+const SEQUENCES: &str = "
+    select pg_catalog.count(pg_catalog.pg_sequence_last_value(classes.oid::pg_catalog.regclass))
+    from pg_catalog.pg_class as classes
+    where classes.relkind operator(pg_catalog.=) 'S'::pg_catalog.\"char\"";
+
+/// Class of the errors that say that data is damaged, or that PostgreSQL is.
+const DAMAGE: &str = "XX";
 
 /// A check that was ordered.
 #[derive(Debug)]
@@ -85,25 +106,52 @@ impl Work {
 
     /// A session in each database. Gives their number.
     async fn look_into_each(&self, complaints: &mut Complaints) -> anyhow::Result<u32> {
-        let at = (self.sockets.as_path(), self.port);
-        let mut connection = connect_to(at, "postgres").await?;
-        let databases: Vec<String> = sqlx::query_scalar(DATABASES)
+        let mut connection = self.connect("postgres").await?;
+        let databases: Vec<(String, bool)> = sqlx::query_as(DATABASES)
             .fetch_all(&mut connection)
             .await
             .context("list the databases")?;
+        for (database, _) in databases.iter().filter(|(_, is_open)| !is_open) {
+            // This is nobody's instance: what its owner has closed is opened.
+            let open = format!(
+                "alter database {} with allow_connections true",
+                identifier(database)
+            );
+            let opened = sqlx::query(sqlx::AssertSqlSafe(open))
+                .execute(&mut connection)
+                .await;
+            opened.with_context(|| format!("open the database {database:?}"))?;
+        }
         connection.close().await?;
-        for database in &databases {
-            if let Err(error) = self.look_into(database).await {
-                complaints.add(&format!("database {database:?}:"));
-                complaints.add(&format!("    {error}"));
+        for (database, _) in &databases {
+            let Err(error) = self.look_into(database).await else {
+                continue;
+            };
+            let code = error
+                .as_database_error()
+                .and_then(sqlx::error::DatabaseError::code);
+            if !code.is_some_and(|code| code.starts_with(DAMAGE)) {
+                let what = format!("look into the database {database:?}");
+                return Err(error).context(what);
             }
+            complaints.add(&format!("database {database:?}:"));
+            complaints.add(&format!("    {error}"));
         }
         Ok(u32::try_from(databases.len())?)
     }
 
-    async fn look_into(&self, database: &str) -> sqlx::Result<()> {
+    async fn connect(&self, database: &str) -> sqlx::Result<PgConnection> {
         let at = (self.sockets.as_path(), self.port);
-        let mut connection = connect_to(at, database).await?;
+        connect_to(at, database, &self.settings()).await
+    }
+
+    fn settings(&self) -> Vec<(&'static str, &'static str)> {
+        let late = (self.major >= 17).then_some(SETTING_SINCE_17);
+        SETTINGS.into_iter().chain(late).collect()
+    }
+
+    async fn look_into(&self, database: &str) -> sqlx::Result<()> {
+        let mut connection = self.connect(database).await?;
         let _: i64 = sqlx::query_scalar(SEQUENCES)
             .fetch_one(&mut connection)
             .await?;
@@ -134,7 +182,7 @@ impl Work {
         let is_told = status.success() || status.code() == Some(FOUND_CORRUPTION);
         ensure!(is_told, "pg_amcheck failed ({status}): {last}");
         ensure!(
-            status.success() || !complaints.is_empty(),
+            status.success() || complaints.has_said_something(),
             "pg_amcheck says that something is corrupt, and not what: {last}"
         );
         Ok(())
@@ -143,18 +191,19 @@ impl Work {
     /// All that it can check: tables with their TOAST, each index against its table, and each entry
     /// from the root on.
     fn amcheck(&self) -> Program {
-        let settings = if self.major < 17 {
-            SETTINGS_BEFORE_17
-        } else {
-            SETTINGS
-        };
+        let settings = self.settings().into_iter();
+        let settings: Vec<_> = settings
+            .map(|(name, value)| format!("-c {name}={value}"))
+            .collect();
         Program::new(&self.program, &self.account)
             .directory(&self.sockets)
             .args(["--host", SOCKETS, "--port", &self.port.to_string()])
             .args(["--username", BOOTSTRAP_ROLE, "--no-password"])
             .args(["--all", "--install-missing", "--jobs", "2", "--progress"])
             .args(["--heapallindexed", "--rootdescend"])
-            .env("PGOPTIONS", settings)
+            // With the codes of errors.
+            .arg("--verbose")
+            .env("PGOPTIONS", settings.join(" "))
             .env("PGAPPNAME", "ringmaster-agent")
     }
 }

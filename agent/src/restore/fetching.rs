@@ -307,11 +307,15 @@ impl Work {
             let (_, offset) = resume(part, &files.done);
             file_bytes(part, offset)
         });
+        let (done, total) = (in_place.sum(), files.manifest.bytes());
         let mut state = self.board().lock();
-        state.bytes_done = in_place.sum();
-        state.bytes_total = files.manifest.bytes();
+        (state.bytes_done, state.bytes_total) = (done, total);
         drop(state);
-        Ok(files)
+        let needed = total.saturating_sub(done);
+        match files.disk.lacks(needed)? {
+            Some(detail) => Err(Trouble::Final(detail)),
+            None => Ok(files),
+        }
     }
 
     /// Fetches the pieces of a part, several at once, and unpacks them in order.

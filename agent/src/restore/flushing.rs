@@ -13,6 +13,9 @@ use tokio::task::spawn_blocking;
 /// and the end of the restore would then wait for all of it.
 const EVERY_BYTES: u64 = 128 * 1024 * 1024;
 
+/// Bytes of the disk that a restore leaves free, at least.
+const ROOM_LEFT: u64 = 256 * 1024 * 1024;
+
 /// The file system that is written to, held open from before the first byte: only so does it tell
 /// about every write that failed.
 #[derive(Debug)]
@@ -30,6 +33,22 @@ impl Flushing {
             directory: File::open(directory)?,
             bytes: AtomicU64::new(0),
             failed: Mutex::new(None),
+        }))
+    }
+
+    /// Why `bytes` more must not be written: less than [`ROOM_LEFT`] would stay free on a disk that may
+    /// be that of others, too.
+    pub(super) fn lacks(&self, bytes: u64) -> io::Result<Option<String>> {
+        let disk = rustix::fs::fstatvfs(&self.directory)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let mib = |bytes: u64| bytes >> 20;
+        Ok((bytes.saturating_add(ROOM_LEFT) > free).then(|| {
+            format!(
+                "the backup needs {} MiB more and {} MiB are to stay free, but the disk has {} MiB",
+                mib(bytes),
+                mib(ROOM_LEFT),
+                mib(free)
+            )
         }))
     }
 

@@ -15,7 +15,7 @@ pub const COMPLAINTS_MAX: usize = 20;
 pub const COMPLAINT_CHARS_MAX: usize = 300;
 
 /// `POST /v1/check`: begins a check, or tells where it stands. One that has ended is not made again
-/// for the same proof, as long as the agent lives. Another one is refused while it goes on.
+/// for the same proof, as long as the agent lives. One for another proof ends it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckOrder {

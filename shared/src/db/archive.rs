@@ -53,8 +53,8 @@ pub use proof_row::{Original, ProofRow, RunningProof, TrialInstance, load_proof}
 pub use proof_schedule::{Provable, ask_for_lost_proofs, proofs_under_way, provable};
 pub use proof_view::{Proof, proofs_of};
 pub use proofs::{
-    Begun, CheckProgress, Ended, NewProof, Trial, ask_for_proof, begin_proof, end_proof,
-    note_checked, note_restored,
+    Begun, CheckProgress, Ended, NewProof, Trial, Watched, ask_for_proof, begin_proof, end_proof,
+    note_checked, note_look, note_restored,
 };
 pub use protection::{Gap, Protection, protection_of};
 pub use push::{Leader, PushRow, load_push};

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use shared::agent_api::RefusalCode;
 use shared::agent_api::check::{CheckOrder, CheckPhase, CheckStatus};
 use shared::agent_api::client::AgentError;
 use shared::agent_api::restore::{RestoreStage, Target};
+use shared::agent_api::{PROBER_ROLE, RefusalCode};
 use shared::ids::{ProofId, RequestId};
+use sqlx::Executor as _;
 use tests::agent_server::AgentServer;
 use tokio::time::{Instant, sleep};
 
@@ -28,11 +29,31 @@ fn code(answer: Result<CheckStatus, AgentError>) -> Option<RefusalCode> {
     Some(error.refusal()?.code)
 }
 
+/// What a customer may make in a database of his own: an aggregate that is nearer to a query of ours
+/// than PostgreSQL's own, and an index that calls a function by half its name.
+const OF_A_CUSTOMER: &str = "
+    create table ran (at timestamptz);
+    create function note(bigint, bigint) returns bigint language plpgsql as
+        $$ begin insert into public.ran values (now()); return 1; end $$;
+    create aggregate public.count(bigint) (sfunc = note, stype = bigint, initcond = '0');
+    create sequence numbers;
+    select nextval('numbers');
+    create function folded(text) returns text immutable language plpgsql as
+        $$ begin return lower($1); end $$;
+    create function fold(text) returns text immutable language plpgsql as
+        $$ begin return folded($1); end $$;
+    create table named (name text);
+    insert into named values ('A'), ('B');
+    create index by_name on named (fold(name));
+    alter database shop set search_path = public, pg_catalog;
+    alter database shop set lock_timeout = 1";
+
 #[tokio::test]
 async fn what_was_restored_is_checked_once_and_what_is_a_customers_never() -> anyhow::Result<()> {
     let world = World::start().await?;
     let start = world.start_of_slot().await?;
     world.write(2 * MIB).await?;
+    world.session().await?.execute(OF_A_CUSTOMER).await?;
     let (_, manifest) = back_up(&world).await?;
     let end = world.push_all(start).await?;
     // Nobody's: no database, and no role but our own.
@@ -67,10 +88,17 @@ async fn what_was_restored_is_checked_once_and_what_is_a_customers_never() -> an
     let CheckPhase::Finished(report) = &ended.phase else {
         anyhow::bail!("{ended:#?}\n{}", fork.server.agent_log());
     };
-    assert_eq!((report.complaints_total, report.databases), (0, 3));
+    let counted = (report.complaints_total, report.databases);
+    assert_eq!(counted, (0, 3), "{report:#?}");
     assert_eq!(report.began_at, restored.began_at);
     assert!(ended.relations_done > 0 && ended.relations_done == report.relations);
     assert!(ended.pages_done > 0);
+    // Nothing of the customer's ran as us.
+    let mut shop = fork.server.connect(&fork.spec, PROBER_ROLE, "shop").await?;
+    let ran: i64 = sqlx::query_scalar("select pg_catalog.count(*) from public.ran")
+        .fetch_one(&mut shop)
+        .await?;
+    assert_eq!(ran, 0);
     // It is not made again, and shown to who asks how the instance is.
     assert_eq!(ask(&fork.server, &order).await?, ended);
     assert_eq!(fork.server.status().await?.check, Some(ended));

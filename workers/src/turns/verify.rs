@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use shared::db::archive::{
-    Original, ProofRow, RunningProof, TrialInstance, load_proof, note_restored,
+    Original, ProofRow, RunningProof, TrialInstance, Watched, load_proof, note_look, note_restored,
 };
 use shared::db::jobs::{self, JobKey};
 use shared::domain::{JobKind, ParticipantState, ProofState};
@@ -34,11 +34,11 @@ use super::{outcome, since};
 use crate::context::{Agents, Archive, Context};
 use crate::ring::{Turn, TurnError};
 
-/// Longest time that others may be proven first.
-const WAITS_AT_MOST: TimeDelta = TimeDelta::hours(24);
-
-/// Longest time without progress.
+/// Longest time without progress of a restore.
 const STALLED_AFTER: TimeDelta = TimeDelta::minutes(20);
+
+/// Longest time without progress of a check: nothing moves while its last tables and indexes are read.
+const CHECK_STALLED_AFTER: TimeDelta = TimeDelta::hours(12);
 
 /// Time between two looks at a proof that waits for others.
 const OTHERS_FIRST: Duration = Duration::from_secs(2);
@@ -107,6 +107,11 @@ pub(super) async fn turn(
 
 impl Proving<'_> {
     async fn carry_out(&self) -> Result<Came, TurnError> {
+        let (pool, now) = (&self.context.pool, self.context.now());
+        if note_look(pool, self.proof.id, now).await? == Watched::NotLately {
+            // Nobody looked, so nobody knows whether it came forward.
+            return Ok(Came::Along(Duration::ZERO));
+        }
         let trial = self.proof.trial.as_ref();
         match (self.proof.state, trial) {
             (ProofState::Wanted, _) => self.begin().await,
@@ -144,8 +149,10 @@ impl Proving<'_> {
                 Ok(Came::Along(Duration::ZERO))
             }
             ParticipantState::Planned | ParticipantState::Creating | ParticipantState::Down => {
-                if self.is_stalled() {
-                    let problem = self.why_stalled(trial, "its restore").await;
+                if self.is_stalled(STALLED_AFTER) {
+                    let problem = self
+                        .why_stalled(trial, ("its restore", STALLED_AFTER))
+                        .await;
                     return self.fail(&problem).await;
                 }
                 Ok(self.later())
@@ -157,14 +164,14 @@ impl Proving<'_> {
         }
     }
 
-    /// Whether nothing of it was seen to come forward for long.
-    fn is_stalled(&self) -> bool {
-        self.context.now() - self.proof.moved_at > STALLED_AFTER
+    /// Whether nothing of it was seen to come forward for so long.
+    fn is_stalled(&self, after: TimeDelta) -> bool {
+        self.context.now() - self.proof.moved_at > after
     }
 
     /// Why nothing moves, as far as its agent can tell.
-    async fn why_stalled(&self, trial: &TrialInstance, what: &str) -> String {
-        let minutes = STALLED_AFTER.num_minutes();
+    async fn why_stalled(&self, trial: &TrialInstance, (what, after): (&str, TimeDelta)) -> String {
+        let minutes = after.num_minutes();
         let agent = trial.agent.as_ref();
         let agent = agent.and_then(|agent| Agents::address(trial.server, agent));
         let asked = match agent {

@@ -134,7 +134,10 @@ pub async fn proofs_under_way(ex: impl PgExecutor<'_>) -> Result<u32, DbError> {
         r#"
         select count(*) as "count!"
         from proofs
-        where state in ('wanted', 'restoring', 'checking')
+        where
+            state in ('restoring', 'checking')
+            -- Those that were asked for do not hold up the others: all get their turn.
+            or (state = 'wanted' and reason = 'schedule')
         "#,
     )
     .fetch_one(ex)

@@ -214,6 +214,51 @@ pub struct CheckProgress {
     pub pages_done: u64,
 }
 
+/// Whether somebody has looked at a proof all the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watched {
+    /// Within the last minutes.
+    Lately,
+    /// Not so: what did not come forward may have done so, and has its time again.
+    NotLately,
+}
+
+/// Notes that somebody looks at a proof.
+pub async fn note_look(
+    ex: impl PgExecutor<'_>,
+    proof: ProofId,
+    now: DateTime<Utc>,
+) -> Result<Watched, DbError> {
+    let was_away = sqlx::query_scalar!(
+        r#"
+        with before as (
+            select
+                id,
+                coalesce($2::timestamptz - looked_at > interval '2 minutes', false) as was_away
+            from proofs
+            where id = $1
+        )
+        update proofs
+        set looked_at = $2, moved_at = case when before.was_away then $2 else moved_at end
+        from before
+        where
+            proofs.id = before.id
+            and (before.was_away or looked_at is null or $2 - looked_at > interval '20 seconds')
+        returning before.was_away as "was_away!"
+        "#,
+        proof.as_uuid(),
+        now,
+    )
+    .fetch_optional(ex)
+    .await
+    .map_err(DbError::during("note a look at a proof"))?;
+    Ok(if was_away == Some(true) {
+        Watched::NotLately
+    } else {
+        Watched::Lately
+    })
+}
+
 /// Stores how far the check of a proof is.
 pub async fn note_checked(
     ex: impl PgExecutor<'_>,

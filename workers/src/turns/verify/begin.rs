@@ -8,7 +8,7 @@ use shared::ids::RestoreId;
 use shared::queue::Member;
 use shared::secret::Secret;
 
-use super::{Came, OTHERS_FIRST, Proving, WAITS_AT_MOST};
+use super::{Came, OTHERS_FIRST, Proving};
 use crate::ring::TurnError;
 use crate::steps;
 
@@ -16,10 +16,6 @@ impl Proving<'_> {
     /// Plans a restore of everything that is in the archive, and a server for it.
     pub(super) async fn begin(&self) -> Result<Came, TurnError> {
         let context = self.context;
-        if context.now() - self.proof.asked_at > WAITS_AT_MOST {
-            let problem = "others were proven first for a day: more must be proven at once";
-            return self.fail(problem).await;
-        }
         // How its writers are kept apart tells that the archive answers.
         if self.archive.store.capabilities().is_none() {
             return Ok(Came::Along(OTHERS_FIRST));

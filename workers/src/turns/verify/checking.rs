@@ -4,7 +4,7 @@ use shared::agent_api::check::{CheckOrder, CheckPhase, CheckReport, CheckStatus}
 use shared::agent_api::client::AgentError;
 use shared::db::archive::{CheckProgress, TrialInstance, note_checked};
 
-use super::{Came, Proving};
+use super::{CHECK_STALLED_AFTER, Came, Proving};
 use crate::context::Agents;
 use crate::ring::TurnError;
 use crate::turns::wal_push::is_passing;
@@ -17,13 +17,9 @@ impl Proving<'_> {
                 .fail("the server that it was restored on is gone")
                 .await;
         }
-        if self.is_stalled() {
-            let problem = self.why_stalled(trial, "its check").await;
-            return self.fail(&problem).await;
-        }
         let address = trial.agent.as_ref();
         let Some(agent) = address.and_then(|agent| Agents::address(trial.server, agent)) else {
-            return Ok(self.later());
+            return self.later_unless_stalled(trial).await;
         };
         let order = CheckOrder {
             proof: self.proof.id,
@@ -33,12 +29,12 @@ impl Proving<'_> {
         let client = self.context.agents.client();
         let status = match client.check(agent, &order, self.proof.request_id).await {
             Ok(status) => status,
-            Err(error) => return self.unanswered(error).await,
+            Err(error) => return self.unanswered(trial, error).await,
         };
         self.context.borders.within().await;
         self.note(&status).await?;
         match status.phase {
-            CheckPhase::Running => Ok(self.later()),
+            CheckPhase::Running => self.later_unless_stalled(trial).await,
             CheckPhase::Finished(report) if report.complaints_total == 0 => {
                 self.succeed(&report).await
             }
@@ -64,16 +60,31 @@ impl Proving<'_> {
     /// An agent that holds another instruction just now, or whose PostgreSQL is just not there, is
     /// asked again soon. What it refuses for good will not be checked; everything else is a failure
     /// of the turn.
-    async fn unanswered(&self, error: AgentError) -> Result<Came, TurnError> {
+    async fn unanswered(
+        &self,
+        trial: &TrialInstance,
+        error: AgentError,
+    ) -> Result<Came, TurnError> {
         match error.refusal() {
-            Some(refusal) if is_passing(refusal) => Ok(self.later()),
+            Some(refusal) if is_passing(refusal) => self.later_unless_stalled(trial).await,
             Some(refusal) => {
                 let why = &refusal.message;
                 let problem = format!("it was restored and cannot be checked: {why}");
                 self.fail(&problem).await
             }
+            None if self.is_stalled(CHECK_STALLED_AFTER) => self.later_unless_stalled(trial).await,
             None => Err(error.into()),
         }
+    }
+
+    async fn later_unless_stalled(&self, trial: &TrialInstance) -> Result<Came, TurnError> {
+        if !self.is_stalled(CHECK_STALLED_AFTER) {
+            return Ok(self.later());
+        }
+        let problem = self
+            .why_stalled(trial, ("its check", CHECK_STALLED_AFTER))
+            .await;
+        self.fail(&problem).await
     }
 }
 
