@@ -28,27 +28,6 @@ comment on column forks.behind_since is 'Moment that position was seen.';
 comment on column resources.database_name is 'Database on the participant; that of its original for a resource that begins as a follower.';
 comment on column resources.role_name is 'Owner of the database; that of its original for a resource that begins as a follower.';
 
--- Volatile, so that within one statement it sees what was committed while the statement waited.
-create function followers_of_resource(original uuid) returns bigint
-language plpgsql volatile
-as $$
-begin
-    return (
-        select count(*)
-        from forks
-        join resources on resources.id = forks.resource_id
-        where
-            forks.parent_resource_id = original
-            and forks.follows
-            and forks.unfollowed_at is null
-            and resources.destroy_requested_at is null
-            and resources.state <> 'deprovisioned'
-    );
-end
-$$;
-
-comment on function followers_of_resource is 'How many follow a resource and shall go on to.';
-
 create index followers_by_timeline on participants (timeline_id)
 where role = 'follower' and state <> 'removed';
 

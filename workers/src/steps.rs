@@ -20,11 +20,10 @@ mod wake_server;
 mod withdraw;
 
 pub(crate) use ensure_instance::{destroy_instance, ensure_instance};
-pub(crate) use find_source::follow_from;
 pub(crate) use give_reads::give_reads;
 pub(crate) use instruct::{acknowledge, desired, instruct, wake_waiting};
 pub(crate) use place::{new_instance, replace};
-pub(crate) use plan_restore::{archived, plan_with_what_is_there};
+pub(crate) use plan_restore::{ask_for_backup, plan_what_is_archived};
 pub(crate) use render::Rendered;
 pub(crate) use renew_certificate::{certificate_is_due, renew_certificate};
 

@@ -1,8 +1,7 @@
 //! What asking for a fork and for a follower have in common.
 
-use shared::db::idempotency;
-use shared::db::operations;
-use shared::db::plans::{self, Plan};
+use shared::db::idempotency::{self, Key, Replay};
+use shared::db::plans::Plan;
 use shared::db::resources::Resource;
 use shared::db::resources::create::{CreateError, NewResource, create};
 use shared::db::resources::fork::{ForkOf, fork_of};
@@ -24,28 +23,23 @@ pub(super) async fn answered(
     bearer: &Bearer,
     request_hash: [u8; 32],
 ) -> Result<Option<Operation>, Failure> {
-    let Some(key) = call.header(IDEMPOTENCY_KEY_HEADER)? else {
-        return Ok(None);
-    };
-    match idempotency::lookup(&app.pool, bearer.id, key).await? {
-        None => Ok(None),
-        Some(used) if used.request_hash == request_hash => {
-            let operation = operations::get(&app.pool, used.operation_id).await?;
-            Ok(operation.map(Operation::from))
-        }
-        Some(_) => Err(CreateError::KeyReused.into()),
+    let key = call.header(IDEMPOTENCY_KEY_HEADER)?;
+    let key = key.map(|key| Key { key, request_hash });
+    match idempotency::replay(&app.pool, bearer.id, key).await? {
+        Replay::New => Ok(None),
+        Replay::Answered(operation) => Ok(Some(operation.into())),
+        Replay::OtherRequest => Err(CreateError::KeyReused.into()),
     }
 }
 
 /// The plan of the copy, which is a `what`. Both must have servers of their own: a shared one has
 /// neighbours.
-pub(super) async fn plan_of(
-    app: &App,
+pub(super) fn plan_of(
+    plans: &[Plan],
     original: &Resource,
     wanted: Option<&str>,
     what: &str,
 ) -> Result<String, Failure> {
-    let plans = plans::list(&app.pool).await?;
     let is_shared = |name: &str| {
         let mut found = plans.iter();
         found.any(|plan: &Plan| plan.name == name && !plan.dedicated)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shared::db::idempotency::Key;
-use shared::db::plans;
+use shared::db::plans::{self, Plan};
 use shared::db::resources::Resource;
 use shared::db::resources::create::{Copying, NewFork, NewResource};
 use shared::domain::TokenScope;
@@ -75,9 +75,10 @@ async fn handle(app: &App, call: &mut Call, original: &str) -> Result<Response, 
     }
     let original = find_resource(app, original).await?;
     let name = valid_name(&wanted.name)?;
-    let plan = plan_of(app, &original, wanted.plan.as_deref(), "follower").await?;
+    let plans = plans::list(&app.pool).await?;
+    let plan = plan_of(&plans, &original, wanted.plan.as_deref(), "follower")?;
     refuse_follower(app, &original).await?;
-    refuse_smaller_plan(app, &original, &plan).await?;
+    refuse_smaller_plan(&plans, &original, &plan)?;
     lineage_of(app, &original).await?;
     let now = app.clock.now();
     let new = NewResource {
@@ -101,8 +102,7 @@ async fn handle(app: &App, call: &mut Call, original: &str) -> Result<Response, 
 }
 
 /// PostgreSQL does not replay what a server with more connections writes.
-async fn refuse_smaller_plan(app: &App, original: &Resource, plan: &str) -> Result<(), Failure> {
-    let plans = plans::list(&app.pool).await?;
+fn refuse_smaller_plan(plans: &[Plan], original: &Resource, plan: &str) -> Result<(), Failure> {
     let limit = |name: &str| {
         let found = plans.iter().find(|plan| plan.name == name);
         found.map(|plan| plan.connection_limit)

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use shared::archive::plan::{Target, Unplannable};
 use shared::db::archive::{Lineage, lineage};
 use shared::db::idempotency::Key;
+use shared::db::plans;
 use shared::db::resources::Resource;
 use shared::db::resources::create::{Copying, NewFork, NewResource};
 use shared::db::resources::fork::timeline_of;
@@ -82,7 +83,8 @@ async fn handle(app: &App, call: &mut Call, original: &str) -> Result<Response, 
     }
     let original = find_resource(app, original).await?;
     let name = valid_name(&wanted.name)?;
-    let plan = plan_of(app, &original, wanted.plan.as_deref(), "fork").await?;
+    let plans = plans::list(&app.pool).await?;
+    let plan = plan_of(&plans, &original, wanted.plan.as_deref(), "fork")?;
     refuse_follower(app, &original).await?;
     let now = app.clock.now();
     let asked = asked_target(&wanted, now)?;

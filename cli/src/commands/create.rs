@@ -44,19 +44,29 @@ impl Create {
             waiting::for_operation(&context.client, &operation, patience).await?;
             return tell_url(context, self.name.as_str()).await;
         }
-        if context.json {
-            return say_json(&operation);
-        }
-        note(format!(
-            "{} is being created (operation {})",
-            self.name, operation.id
-        ));
-        note(format!(
-            "wait until it is available with: ringmaster wait {}",
-            self.name
-        ));
-        Ok(())
+        tell_begun(
+            context,
+            &operation,
+            &format!("{} is being created", self.name),
+        )
     }
+}
+
+/// Tells that a new database is on its way: `what` is being made.
+pub(super) fn tell_begun(
+    context: &Context,
+    operation: &Operation,
+    what: &str,
+) -> Result<(), Failure> {
+    if context.json {
+        return say_json(operation);
+    }
+    note(format!("{what} (operation {})", operation.id));
+    note(format!(
+        "wait until it is available with: ringmaster wait {}",
+        operation.resource_name
+    ));
+    Ok(())
 }
 
 pub(super) async fn tell_url(context: &Context, name: &str) -> Result<(), Failure> {

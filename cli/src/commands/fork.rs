@@ -5,12 +5,11 @@ use shared::domain::ResourceName;
 use shared::http_api::{ForkResource, Operation};
 
 use super::Context;
-use super::create::{fresh_key, tell_url};
+use super::create::{fresh_key, tell_begun, tell_url};
 use super::wait::Patience;
 use crate::client::Call;
 use crate::failure::Failure;
 use crate::format::parse_span;
-use crate::screen::{note, say_json};
 use crate::waiting;
 
 /// Arguments of `fork`.
@@ -61,17 +60,8 @@ impl Fork {
             waiting::for_fork(&context.client, &operation, patience).await?;
             return tell_url(context, self.new_name.as_str()).await;
         }
-        if context.json {
-            return say_json(&operation);
-        }
-        note(format!(
-            "{} is being made as a copy of {} (operation {})",
-            self.new_name, self.name, operation.id
-        ));
-        note(format!(
-            "wait until it is available with: ringmaster wait {}",
-            self.new_name
-        ));
-        Ok(())
+        let (new_name, name) = (&self.new_name, &self.name);
+        let what = format!("{new_name} is being made as a copy of {name}");
+        tell_begun(context, &operation, &what)
     }
 }

@@ -2,8 +2,9 @@
 //! does what was asked for.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, PgPool};
 
+use crate::db::operations::{self, Operation};
 use crate::db::{DbError, Limit};
 use crate::ids::{OperationId, TokenId};
 
@@ -19,34 +20,46 @@ pub struct Key<'a> {
     pub request_hash: [u8; 32],
 }
 
-/// The first use of a key.
+/// What a request was answered before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsedKey {
-    /// SHA-256 of the request.
-    pub request_hash: Vec<u8>,
-    /// What the first answer named.
-    pub operation_id: OperationId,
+pub enum Replay {
+    /// Nothing: it has no key, or one that was not used.
+    New,
+    /// This.
+    Answered(Operation),
+    /// Its key was used for another request.
+    OtherRequest,
 }
 
-/// The first use of `key` by a token.
-pub async fn lookup(
-    executor: impl PgExecutor<'_>,
+/// What a request of a token with `key` was answered before, whatever has happened since.
+pub async fn replay(
+    pool: &PgPool,
     token_id: TokenId,
-    key: &str,
-) -> Result<Option<UsedKey>, DbError> {
-    sqlx::query_as!(
-        UsedKey,
+    key: Option<Key<'_>>,
+) -> Result<Replay, DbError> {
+    let Some(key) = key else {
+        return Ok(Replay::New);
+    };
+    let used = sqlx::query!(
         r#"
-        select request_hash, operation_id
+        select request_hash, operation_id as "operation_id: OperationId"
         from idempotency_keys
         where token_id = $1 and key = $2
         "#,
         token_id.as_uuid(),
-        key
+        key.key,
     )
-    .fetch_optional(executor)
+    .fetch_optional(pool)
     .await
-    .map_err(DbError::during("look up an idempotency key"))
+    .map_err(DbError::during("look up an idempotency key"))?;
+    let Some(used) = used else {
+        return Ok(Replay::New);
+    };
+    if used.request_hash != key.request_hash {
+        return Ok(Replay::OtherRequest);
+    }
+    let operation = operations::get(pool, used.operation_id).await?;
+    Ok(operation.map_or(Replay::New, Replay::Answered))
 }
 
 /// Forgets keys used before `before`, at most `limit` of them; tells how many. Call it again while

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use shared::db::idempotency::{self, Key};
+use shared::db::idempotency::{self, Key, Replay};
 use shared::db::jobs::{self, JobKey};
 use shared::db::operations::{self, Operation};
 use shared::db::resources::create::CreateError;
@@ -67,11 +67,10 @@ async fn a_create_writes_everything_at_once() {
     assert_eq!((job.state, job.attempts), (JobState::Pending, 0));
     assert_eq!(job.resource_name.as_deref(), Some("shop"));
 
-    let used = idempotency::lookup(world.pool(), world.token_id, "k")
+    let answer = idempotency::replay(world.pool(), world.token_id, Some(key("k")))
         .await
-        .unwrap()
         .unwrap();
-    assert_eq!(used.operation_id, operation.id);
+    assert_eq!(answer, Replay::Answered(operation));
     let audited: Vec<(String, String)> = sqlx::query_as("select action, subject from audit")
         .fetch_all(world.pool())
         .await

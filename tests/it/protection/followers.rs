@@ -8,11 +8,10 @@ use shared::archive::plan::Target;
 use shared::clock::{Clock as _, SystemClock};
 use shared::db::archive::{current_epoch, keep_wal_from, release_restores};
 use shared::db::observations;
-use shared::db::operations;
 use shared::db::resources::destroy::DestroyError;
 use shared::db::resources::fork;
-use shared::domain::{Observation, OperationState, ParticipantState, ResourceState};
-use shared::ids::{OperationId, ResourceId};
+use shared::domain::{Observation, ParticipantState, ResourceState};
+use shared::ids::ResourceId;
 use shared::process::{RunningProcess, Signal};
 use shared::units::Lsn;
 use sqlx::{Executor as _, PgConnection};
@@ -20,7 +19,7 @@ use tests::world::{PATIENCE, write};
 use tokio::time::{Instant, sleep};
 
 use super::backups::until_first_backup;
-use super::forks::{add, capture, copy, numbers, timeline_of, until_backed_up};
+use super::forks::{add, capture, copy, numbers, timeline_of, until_backed_up, until_succeeded};
 use super::world::Protected;
 
 /// Time between two looks while waiting.
@@ -70,18 +69,6 @@ async fn until_seen(
             return Ok(seen.clone());
         }
         anyhow::ensure!(begun.elapsed() < PATIENCE, "it was seen as {seen:#?}");
-        sleep(LOOK).await;
-    }
-}
-
-async fn until_succeeded(protected: &Protected, operation: OperationId) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    loop {
-        let found = operations::get(&protected.world.database.pool, operation).await?;
-        match found.map(|found| found.state) {
-            Some(OperationState::Succeeded) => return Ok(()),
-            state => anyhow::ensure!(begun.elapsed() < PATIENCE, "the operation is {state:?}"),
-        }
         sleep(LOOK).await;
     }
 }

@@ -107,14 +107,21 @@ pub(crate) async fn ask_to_capture(
 
 /// Has a backup made now, and waits for it.
 pub(crate) async fn capture(protected: &Protected, resource: ResourceId) -> anyhow::Result<()> {
-    let pool = &protected.world.database.pool;
     let operation = ask_to_capture(protected, resource).await?;
+    until_succeeded(protected, operation).await
+}
+
+/// Waits until what was asked for is there.
+pub(super) async fn until_succeeded(
+    protected: &Protected,
+    operation: OperationId,
+) -> anyhow::Result<()> {
     let begun = Instant::now();
     loop {
-        let found = operations::get(pool, operation).await?;
+        let found = operations::get(&protected.world.database.pool, operation).await?;
         match found.map(|found| found.state) {
             Some(OperationState::Succeeded) => return Ok(()),
-            state => anyhow::ensure!(begun.elapsed() < PATIENCE, "the capture is {state:?}"),
+            state => anyhow::ensure!(begun.elapsed() < PATIENCE, "the operation is {state:?}"),
         }
         sleep(LOOK).await;
     }

@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::agent_api::SAMPLE_AGE_MAX;
-use shared::agent_api::restore::{NewName, Rename, RestoreSource};
+use shared::agent_api::restore::{NewName, Rename};
 use shared::archive::plan::{Plan, Target, Unplannable};
 use shared::db::DbError;
 use shared::db::archive::{Lineage, NewRestore, hold_restore, lineage};
@@ -14,14 +14,15 @@ use shared::db::fleet::{
     ForkRow, ResourceRow, load_fork, note_end_of_fork, note_silence_of_original,
     note_source_of_fork, refuse_fork,
 };
-use shared::db::jobs::JobKey;
 use shared::domain::JobKind;
-use shared::ids::{RestoreId, TimelineId};
+use shared::ids::RestoreId;
 use shared::queue::Member;
 use shared::units::Lsn;
 
 use super::Performed;
-use super::plan_restore::{archived, plan_with_what_is_there};
+use super::plan_restore::{
+    archived, ask_for_backup, plan_what_is_archived, plan_with_what_is_there,
+};
 use crate::context::{Agents, Asked, Context};
 use crate::ring::TurnError;
 
@@ -57,34 +58,24 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
         Err(Unplannable::OutsideOfWindows { .. })
             if fork.target == Target::End && fork.leader.is_some() =>
         {
-            ask_for_backup(context, &fork).await
+            ask_for_backup(context, fork.timeline, fork.request_id).await?;
+            Ok(Performed::Done)
         }
         Err(refused) => refuse(context, &fork, &refused).await,
     }
 }
 
 async fn plan_follower(context: &Context, fork: &ForkRow) -> Result<Performed, TurnError> {
-    match follow_from(context, fork.timeline).await? {
+    // It gets the rest as it comes.
+    match plan_what_is_archived(context, fork.timeline).await? {
         None => Ok(Performed::Done),
         Some((lineage, Ok(plan))) => store(context, fork, &lineage, plan).await,
-        Some((_, Err(Unplannable::OutsideOfWindows { .. }))) => ask_for_backup(context, fork).await,
+        Some((_, Err(Unplannable::OutsideOfWindows { .. }))) => {
+            ask_for_backup(context, fork.timeline, fork.request_id).await?;
+            Ok(Performed::Done)
+        }
         Some((_, Err(refused))) => refuse(context, fork, &refused).await,
     }
-}
-
-/// Where a follower of `timeline` begins: what the archive has of it. It gets the rest as it comes.
-/// Null while the archive has nothing.
-pub(crate) async fn follow_from(
-    context: &Context,
-    timeline: TimelineId,
-) -> Result<Option<(Lineage, Result<Plan, Unplannable>)>, TurnError> {
-    let Some(mut lineage) = lineage(&context.pool, timeline).await? else {
-        return Ok(None);
-    };
-    let (_, complete_until) = archived(&lineage);
-    let asked = (Target::End, complete_until);
-    let planned = plan_with_what_is_there(context, &mut lineage, asked).await?;
-    Ok(Some((lineage, planned)))
 }
 
 /// Notes how far the original has flushed now. What the archive has must do if it is gone, or was not
@@ -151,15 +142,6 @@ async fn wake_push(context: &Context, fork: &ForkRow) {
         .await;
 }
 
-async fn ask_for_backup(context: &Context, fork: &ForkRow) -> Result<Performed, TurnError> {
-    let key = JobKey {
-        kind: JobKind::BaseBackup,
-        subject_id: fork.timeline.as_uuid(),
-    };
-    context.ask(key, fork.request_id).await?;
-    Ok(Performed::Done)
-}
-
 async fn refuse(
     context: &Context,
     fork: &ForkRow,
@@ -181,7 +163,7 @@ async fn store(
     lineage: &Lineage,
     plan: Plan,
 ) -> Result<Performed, TurnError> {
-    let source = source_of(fork, lineage, plan);
+    let source = lineage.source(plan, fork.postgres_major, renames(fork));
     let new = NewRestore {
         id: RestoreId::new(),
         source: &source,
@@ -205,19 +187,6 @@ async fn store(
         "a restore is planned",
     );
     Ok(Performed::Done)
-}
-
-fn source_of(fork: &ForkRow, lineage: &Lineage, plan: Plan) -> RestoreSource {
-    RestoreSource {
-        postgres_major: fork.postgres_major,
-        system_identifier: lineage.system_identifier,
-        timeline: plan.backup.timeline,
-        backup: plan.backup.backup,
-        path: plan.path,
-        target: plan.target,
-        complete_until: plan.complete_until,
-        renames: renames(fork),
-    }
 }
 
 /// A follower has the names of its original, and keeps them when it goes on by itself: its URL has

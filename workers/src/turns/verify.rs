@@ -40,6 +40,9 @@ const STALLED_AFTER: TimeDelta = TimeDelta::minutes(20);
 /// Longest time without progress of a check: nothing moves while its last tables and indexes are read.
 const CHECK_STALLED_AFTER: TimeDelta = TimeDelta::hours(12);
 
+/// Why a proof fails whose server goes.
+const GONE: &str = "the server that it was restored on is gone";
+
 /// Time between two looks at a proof that waits for others.
 const OTHERS_FIRST: Duration = Duration::from_secs(2);
 
@@ -129,9 +132,7 @@ impl Proving<'_> {
             return self.fail(problem).await;
         }
         if trial.is_going {
-            return self
-                .fail("the server that it was restored on is gone")
-                .await;
+            return self.fail(GONE).await;
         }
         match trial.state {
             ParticipantState::Serving => {
@@ -157,10 +158,7 @@ impl Proving<'_> {
                 }
                 Ok(self.later())
             }
-            ParticipantState::Removing | ParticipantState::Removed => {
-                self.fail("the server that it was restored on is gone")
-                    .await
-            }
+            ParticipantState::Removing | ParticipantState::Removed => self.fail(GONE).await,
         }
     }
 

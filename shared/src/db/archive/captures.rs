@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, PgPool};
 
 use super::lsn;
-use crate::db::idempotency::{self, Key};
+use crate::db::idempotency::{self, Key, Replay};
 use crate::db::operations::{self, Operation};
 use crate::db::{DbError, Limit, Page};
 use crate::domain::{BackupReason, BackupState, OperationKind};
@@ -65,11 +65,15 @@ pub async fn request_capture(
     new: &NewCapture<'_>,
 ) -> Result<Captured, CaptureError> {
     for _ in 0..TRIES {
-        if let Some(operation) = answered(pool, new).await? {
-            return Ok(Captured {
-                operation,
-                timeline: None,
-            });
+        match idempotency::replay(pool, new.token_id, new.key).await? {
+            Replay::New => {}
+            Replay::Answered(operation) => {
+                return Ok(Captured {
+                    operation,
+                    timeline: None,
+                });
+            }
+            Replay::OtherRequest => return Err(CaptureError::KeyReused),
         }
         let asked = match insert(pool, new).await {
             Ok(asked) => asked,
@@ -94,18 +98,6 @@ pub async fn request_capture(
     }
     let action = "ask for a backup";
     Err(DbError::Stale { action }.into())
-}
-
-/// What an earlier request with the same key was answered.
-async fn answered(pool: &PgPool, new: &NewCapture<'_>) -> Result<Option<Operation>, CaptureError> {
-    let Some(key) = new.key else { return Ok(None) };
-    match idempotency::lookup(pool, new.token_id, key.key).await? {
-        None => Ok(None),
-        Some(used) if used.request_hash == key.request_hash => {
-            Ok(operations::get(pool, used.operation_id).await?)
-        }
-        Some(_) => Err(CaptureError::KeyReused),
-    }
 }
 
 struct Asked {

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, PgPool};
 
 use super::lsn;
+use crate::agent_api::restore::{Rename, RestoreSource};
 use crate::archive::layout::Run;
 use crate::archive::plan::{Known, Plan, Taken, Target, Unplannable, Written, plan, windows};
 use crate::db::DbError;
@@ -61,6 +62,20 @@ impl Lineage {
             window.from = window.from.max(self.began_at.unwrap_or(window.from));
         }
         Err(Unplannable::OutsideOfWindows { target, windows })
+    }
+
+    /// What an agent is told to restore by `plan`, which was made of this.
+    pub fn source(&self, plan: Plan, postgres_major: u16, renames: Vec<Rename>) -> RestoreSource {
+        RestoreSource {
+            postgres_major,
+            system_identifier: self.system_identifier,
+            timeline: plan.backup.timeline,
+            backup: plan.backup.backup,
+            path: plan.path,
+            target: plan.target,
+            complete_until: plan.complete_until,
+            renames,
+        }
     }
 
     /// What a restore is planned from, if everything that was committed before `complete_until` is

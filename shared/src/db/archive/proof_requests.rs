@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
 use crate::db::DbError;
-use crate::db::idempotency::{self, Key};
+use crate::db::idempotency::{self, Key, Replay};
 use crate::db::operations::{self, Operation};
 use crate::ids::{OperationId, ProofId, RequestId, ResourceId, TimelineId, TokenId};
 
@@ -63,11 +63,15 @@ pub async fn request_restore_check(
     new: &NewRestoreCheck<'_>,
 ) -> Result<RestoreCheckAsked, RestoreCheckError> {
     for _ in 0..TRIES {
-        if let Some(operation) = answered(pool, new).await? {
-            return Ok(RestoreCheckAsked {
-                operation,
-                timeline: None,
-            });
+        match idempotency::replay(pool, new.token_id, new.key).await? {
+            Replay::New => {}
+            Replay::Answered(operation) => {
+                return Ok(RestoreCheckAsked {
+                    operation,
+                    timeline: None,
+                });
+            }
+            Replay::OtherRequest => return Err(RestoreCheckError::KeyReused),
         }
         let asked = match insert(pool, new).await {
             Ok(asked) => asked,
@@ -89,21 +93,6 @@ pub async fn request_restore_check(
     }
     let action = "ask for a proof";
     Err(DbError::Stale { action }.into())
-}
-
-/// What an earlier request with the same key was answered.
-async fn answered(
-    pool: &PgPool,
-    new: &NewRestoreCheck<'_>,
-) -> Result<Option<Operation>, RestoreCheckError> {
-    let Some(key) = new.key else { return Ok(None) };
-    match idempotency::lookup(pool, new.token_id, key.key).await? {
-        None => Ok(None),
-        Some(used) if used.request_hash == key.request_hash => {
-            Ok(operations::get(pool, used.operation_id).await?)
-        }
-        Some(_) => Err(RestoreCheckError::KeyReused),
-    }
 }
 
 struct Asked {

@@ -5,8 +5,9 @@ use sqlx::{PgExecutor, PgPool};
 
 use crate::archive::plan::Target;
 use crate::db::DbError;
-use crate::db::idempotency::{self, Key};
-use crate::db::operations::{self, Operation};
+use crate::db::idempotency::{self, Key, Replay};
+use crate::db::operations::Operation;
+use crate::db::resources::fork::followers_of;
 use crate::domain::ResourceName;
 use crate::ids::{OperationId, RequestId, ResourceId, TokenId};
 
@@ -57,7 +58,7 @@ pub enum Copying {
 
 /// Most followers of one database: each has a process at the leader that sends WAL, and PostgreSQL
 /// has ten of those unless it is told otherwise.
-pub const FOLLOWERS_MAX: i64 = 8;
+pub const FOLLOWERS_MAX: usize = 8;
 
 /// The operation that creates the resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,37 +101,32 @@ pub enum CreateError {
 /// [`CreateError`]; nothing was written then.
 pub async fn create(pool: &PgPool, new: &NewResource<'_>) -> Result<Created, CreateError> {
     let refusal = match write(pool, new).await {
-        Ok(Some(Inserted { created: true, .. })) => {
+        Ok(Written::Inserted(Inserted { created: true, .. })) => {
             return Ok(Created {
                 operation: pending(new),
                 replayed: false,
             });
         }
-        Ok(Some(Inserted {
+        Ok(Written::Inserted(Inserted {
             plan_offered: false,
             ..
         })) => CreateError::PlanNotOffered(new.plan.to_owned()),
-        Ok(Some(_)) => CreateError::NameTaken(new.name.clone()),
-        Ok(None) => nothing_to_copy(pool, new).await?,
+        Ok(Written::Inserted(_)) => CreateError::NameTaken(new.name.clone()),
+        Ok(Written::NothingToCopy) => CreateError::NothingToCopy,
+        Ok(Written::TooManyFollowers) => CreateError::TooManyFollowers,
         Err(error) if error.constraint() == Some(idempotency::ONE_USE_OF_A_KEY) => {
             CreateError::KeyReused
         }
         Err(error) => return Err(error.into()),
     };
-    let Some(key) = new.key else {
-        return Err(refusal);
-    };
     // A twin that came first holds the key: it has committed, because the insert waited for it.
-    match idempotency::lookup(pool, new.token_id, key.key).await? {
-        Some(used) if used.request_hash == key.request_hash => {
-            let operation = operations::get(pool, used.operation_id).await?;
-            Ok(Created {
-                operation: operation.ok_or(refusal)?,
-                replayed: true,
-            })
-        }
-        Some(_) => Err(CreateError::KeyReused),
-        None => Err(refusal),
+    match idempotency::replay(pool, new.token_id, new.key).await? {
+        Replay::New => Err(refusal),
+        Replay::Answered(operation) => Ok(Created {
+            operation,
+            replayed: true,
+        }),
+        Replay::OtherRequest => Err(CreateError::KeyReused),
     }
 }
 
@@ -139,24 +135,38 @@ struct Inserted {
     created: bool,
 }
 
-/// All of it, or nothing: also nothing if what is to be copied is not there, which is null.
-async fn write(pool: &PgPool, new: &NewResource<'_>) -> Result<Option<Inserted>, DbError> {
+/// What became of a write; but for what it says is inserted, nothing was written.
+enum Written {
+    Inserted(Inserted),
+    NothingToCopy,
+    TooManyFollowers,
+}
+
+/// All of it, or nothing.
+async fn write(pool: &PgPool, new: &NewResource<'_>) -> Result<Written, DbError> {
     let Some(fork) = new.fork else {
-        return insert(pool, new).await.map(Some);
+        return insert(pool, new).await.map(Written::Inserted);
     };
     let failed = DbError::during("create a copy of a resource");
     let mut transaction = pool.begin().await.map_err(failed)?;
     let inserted = insert(&mut *transaction, new).await?;
-    if inserted.created {
-        if !insert_fork(&mut *transaction, new, fork).await? {
-            return Ok(None);
-        }
-        if fork.copying == Copying::Following {
-            take_names(&mut *transaction, new.id).await?;
-        }
-        transaction.commit().await.map_err(failed)?;
+    if !inserted.created {
+        return Ok(Written::Inserted(inserted));
     }
-    Ok(Some(inserted))
+    // Whoever asks for the end of the original takes the same lock, and so do other copies.
+    super::lock(&mut transaction, fork.parent).await?;
+    let follows = fork.copying == Copying::Following;
+    if follows && followers_of(&mut *transaction, fork.parent).await?.len() >= FOLLOWERS_MAX {
+        return Ok(Written::TooManyFollowers);
+    }
+    if !insert_fork(&mut *transaction, new, fork).await? {
+        return Ok(Written::NothingToCopy);
+    }
+    if follows {
+        take_names(&mut *transaction, new.id).await?;
+    }
+    transaction.commit().await.map_err(failed)?;
+    Ok(Written::Inserted(inserted))
 }
 
 /// Whether what is to be copied is there.
@@ -172,25 +182,18 @@ async fn insert_fork(
     };
     let done = sqlx::query!(
         r#"
-        -- Whoever asks for the end of the original waits for this, and so do other copies.
-        with original as (
-            select resources.id, participants.timeline_id
-            from resources
-            join participants
-                on participants.id = resources.participant_id and participants.role = 'leader'
-            where
-                resources.id = $2
-                and resources.destroy_requested_at is null
-                and resources.state in ('available', 'unavailable', 'recovering')
-            for no key update of resources
-        )
         insert into forks (
             resource_id, parent_resource_id, parent_timeline_id, target_lsn, target_at, asked_at,
             follows
         )
-        select $1, original.id, original.timeline_id, $3, $4, $5, $6
-        from original
-        where not $6 or followers_of_resource($2) < $7
+        select $1, resources.id, participants.timeline_id, $3, $4, $5, $6
+        from resources
+        join participants
+            on participants.id = resources.participant_id and participants.role = 'leader'
+        where
+            resources.id = $2
+            and resources.destroy_requested_at is null
+            and resources.state in ('available', 'unavailable', 'recovering')
         "#,
         new.id.as_uuid(),
         fork.parent.as_uuid(),
@@ -198,7 +201,6 @@ async fn insert_fork(
         at,
         new.now,
         fork.copying == Copying::Following,
-        FOLLOWERS_MAX,
     )
     .execute(executor)
     .await
@@ -222,24 +224,6 @@ async fn take_names(executor: impl PgExecutor<'_>, id: ResourceId) -> Result<(),
     .await
     .map_err(DbError::during("create a follower of a resource"))?;
     Ok(())
-}
-
-/// Why there was nothing to copy.
-async fn nothing_to_copy(pool: &PgPool, new: &NewResource<'_>) -> Result<CreateError, DbError> {
-    let Some(NewFork {
-        parent,
-        copying: Copying::Following,
-    }) = new.fork
-    else {
-        return Ok(CreateError::NothingToCopy);
-    };
-    let followers = super::fork::followers_of(pool, parent).await?.len();
-    let most = usize::try_from(FOLLOWERS_MAX).unwrap_or(usize::MAX);
-    Ok(if followers < most {
-        CreateError::NothingToCopy
-    } else {
-        CreateError::TooManyFollowers
-    })
 }
 
 async fn insert(executor: impl PgExecutor<'_>, new: &NewResource<'_>) -> Result<Inserted, DbError> {

@@ -5,13 +5,12 @@
 use std::time::Duration;
 
 use shared::agent_api::InstanceStatus;
-use shared::agent_api::restore::{RestoreSource, RestoreStage};
-use shared::archive::plan::{Plan, Unplannable};
+use shared::agent_api::restore::RestoreStage;
+use shared::archive::plan::Unplannable;
 use shared::db::DbError;
-use shared::db::archive::{Lineage, NewRestore};
+use shared::db::archive::NewRestore;
 use shared::db::fleet::{FollowerRow, Replacement, let_go_of_replaced, swap_follower};
-use shared::db::jobs::JobKey;
-use shared::domain::{JobKind, ParticipantRole, ParticipantState};
+use shared::domain::{ParticipantRole, ParticipantState};
 use shared::ids::RestoreId;
 use shared::queue::Member;
 
@@ -64,16 +63,11 @@ fn says_lost(row: &FollowerRow, status: &InstanceStatus) -> bool {
 
 /// Has the participant made that shall take its place, once what it begins with is in the archive.
 pub(super) async fn begin(context: &Context, row: &FollowerRow) -> Result<(), TurnError> {
-    let (lineage, plan) = match steps::follow_from(context, row.timeline).await? {
+    let (lineage, plan) = match steps::plan_what_is_archived(context, row.timeline).await? {
         None => return Ok(()),
         Some((lineage, Ok(plan))) => (lineage, plan),
         Some((_, Err(Unplannable::OutsideOfWindows { .. }))) => {
-            let key = JobKey {
-                kind: JobKind::BaseBackup,
-                subject_id: row.timeline.as_uuid(),
-            };
-            context.ask(key, row.request_id).await?;
-            return Ok(());
+            return steps::ask_for_backup(context, row.timeline, row.request_id).await;
         }
         Some((_, Err(refused))) => {
             tracing::warn!(
@@ -83,7 +77,8 @@ pub(super) async fn begin(context: &Context, row: &FollowerRow) -> Result<(), Tu
             return Ok(());
         }
     };
-    let source = source_of(&lineage, plan, row.postgres_major);
+    // It has the names of its original.
+    let source = lineage.source(plan, row.postgres_major, Vec::new());
     let restore = NewRestore {
         id: RestoreId::new(),
         source: &source,
@@ -99,19 +94,6 @@ pub(super) async fn begin(context: &Context, row: &FollowerRow) -> Result<(), Tu
         );
     }
     Ok(())
-}
-
-fn source_of(lineage: &Lineage, plan: Plan, postgres_major: u16) -> RestoreSource {
-    RestoreSource {
-        postgres_major,
-        system_identifier: lineage.system_identifier,
-        timeline: plan.backup.timeline,
-        backup: plan.backup.backup,
-        path: plan.path,
-        target: plan.target,
-        complete_until: plan.complete_until,
-        renames: Vec::new(),
-    }
 }
 
 /// Ties the resource to what takes its place, once that serves.

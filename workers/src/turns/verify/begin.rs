@@ -1,9 +1,8 @@
 //! The beginning of a proof: what is restored, and where.
 
-use shared::agent_api::restore::RestoreSource;
-use shared::archive::plan::{Plan, Target};
+use shared::archive::plan::Plan;
 use shared::db::DbError;
-use shared::db::archive::{Begun, Lineage, NewRestore, Trial, begin_proof, lineage};
+use shared::db::archive::{Begun, Lineage, NewRestore, Trial, begin_proof};
 use shared::ids::RestoreId;
 use shared::queue::Member;
 use shared::secret::Secret;
@@ -20,21 +19,17 @@ impl Proving<'_> {
         if self.archive.store.capabilities().is_none() {
             return Ok(Came::Along(OTHERS_FIRST));
         }
-        let Some(mut lineage) = lineage(&context.pool, self.row.timeline).await? else {
-            return self.fail("nothing of it is in the archive").await;
-        };
-        let (_, complete_until) = steps::archived(&lineage);
-        let target = (Target::End, complete_until);
-        let planned = steps::plan_with_what_is_there(context, &mut lineage, target).await?;
-        match planned {
-            Ok(plan) => self.place(&lineage, plan).await,
-            Err(refused) => self.fail(&refused.to_string()).await,
+        match steps::plan_what_is_archived(context, self.row.timeline).await? {
+            None => self.fail("nothing of it is in the archive").await,
+            Some((lineage, Ok(plan))) => self.place(&lineage, plan).await,
+            Some((_, Err(refused))) => self.fail(&refused.to_string()).await,
         }
     }
 
     async fn place(&self, lineage: &Lineage, plan: Plan) -> Result<Came, TurnError> {
         let (context, request_id) = (self.context, self.proof.request_id);
-        let source = self.source(lineage, plan);
+        // Nothing is renamed: nobody gets in but ourselves.
+        let source = lineage.source(plan, self.original.postgres_major, Vec::new());
         let restore = NewRestore {
             id: RestoreId::new(),
             source: &source,
@@ -69,19 +64,5 @@ impl Proving<'_> {
         );
         context.wake(Member::of_server(place.server)).await;
         Ok(self.later())
-    }
-
-    /// Nothing is renamed: nobody gets in but ourselves.
-    fn source(&self, lineage: &Lineage, plan: Plan) -> RestoreSource {
-        RestoreSource {
-            postgres_major: self.original.postgres_major,
-            system_identifier: lineage.system_identifier,
-            timeline: plan.backup.timeline,
-            backup: plan.backup.backup,
-            path: plan.path,
-            target: plan.target,
-            complete_until: plan.complete_until,
-            renames: Vec::new(),
-        }
     }
 }

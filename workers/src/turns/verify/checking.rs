@@ -4,7 +4,7 @@ use shared::agent_api::check::{CheckOrder, CheckPhase, CheckReport, CheckStatus}
 use shared::agent_api::client::AgentError;
 use shared::db::archive::{CheckProgress, TrialInstance, note_checked};
 
-use super::{CHECK_STALLED_AFTER, Came, Proving};
+use super::{CHECK_STALLED_AFTER, Came, GONE, Proving};
 use crate::context::Agents;
 use crate::ring::TurnError;
 use crate::turns::wal_push::is_passing;
@@ -13,9 +13,7 @@ impl Proving<'_> {
     /// Has it checked, or looks how far that is: to an agent both are the same.
     pub(super) async fn check(&self, trial: &TrialInstance) -> Result<Came, TurnError> {
         if trial.is_going {
-            return self
-                .fail("the server that it was restored on is gone")
-                .await;
+            return self.fail(GONE).await;
         }
         let address = trial.agent.as_ref();
         let Some(agent) = address.and_then(|agent| Agents::address(trial.server, agent)) else {
