@@ -26,6 +26,7 @@ use crate::live::{Replay, Sampler};
 use crate::paths::Paths;
 use crate::restore;
 use crate::store::Store;
+use crate::transfer::Transfers;
 use crate::wal::Joined;
 
 /// Memory for WAL on its way to the archive, in bytes. (A segment of 64 MiB that is compared with
@@ -51,6 +52,7 @@ pub(crate) struct Agent {
     pub(crate) joined: Joined,
     pub(crate) backups: Backups,
     pub(crate) checks: Checks,
+    pub(crate) transfers: Transfers,
     /// What is read for a restore, by the way for WAL, which is not pushed then.
     pub(crate) restore: restore::Board,
     pub(crate) installations: PostgresInstallations,
@@ -101,6 +103,7 @@ impl Agent {
             joined: Joined::default(),
             backups: Backups::new(Archive::new(BACKUP_MEMORY_BYTES, processors() / 2)),
             checks: Checks::default(),
+            transfers: Transfers::default(),
             restore: restore::Board::default(),
             started_at: clock.now(),
             wake: Notify::new(),

@@ -13,8 +13,9 @@ mod renames;
 pub(crate) mod slots;
 mod streaming;
 
+use plan::names_of_absent;
 pub(crate) use plan::{Catalog, CurrentDatabase, CurrentRole, plan};
-pub(crate) use renames::rename;
+pub(crate) use renames::{lost_name, rename};
 
 use shared::agent_api::InstanceSpec;
 
@@ -35,12 +36,12 @@ const ROLES: &str = "
         rolpassword,
         rolsuper,
         rolconnlimit,
+        rolbypassrls,
         rolcanlogin
             and rolinherit
             and not rolcreaterole
             and not rolcreatedb
             and not rolreplication
-            and not rolbypassrls
             and coalesce(rolvaliduntil = 'infinity', true)
     from pg_authid
     where rolname = any($1)";
@@ -108,28 +109,30 @@ pub(crate) async fn lock_out(
 async fn look(connection: &mut PgConnection, spec: &InstanceSpec) -> sqlx::Result<Catalog> {
     let roles: Vec<&str> = spec.roles.iter().map(|role| role.name.as_str()).collect();
     let absent: Vec<&str> = spec.absent.roles.iter().map(String::as_str).collect();
-    let rows: Vec<(String, Option<String>, bool, i32, bool)> = sqlx::query_as(ROLES)
+    let rows: Vec<(String, Option<String>, bool, i32, bool, bool)> = sqlx::query_as(ROLES)
         .bind([roles, absent].concat())
         .fetch_all(&mut *connection)
         .await?;
-    let roles = rows
-        .into_iter()
-        .map(|(name, verifier, superuser, connection_limit, plain)| {
+    let roles = rows.into_iter().map(
+        |(name, verifier, superuser, connection_limit, bypasses, plain)| {
             let role = CurrentRole {
                 verifier,
                 superuser,
                 connection_limit,
+                bypasses_row_security: bypasses,
                 plain,
             };
             (name, role)
-        });
+        },
+    );
     let roles: BTreeMap<_, _> = roles.collect();
-    let databases: Vec<&str> = spec
+    let databases: Vec<String> = spec
         .databases
         .iter()
-        .map(|each| each.name.as_str())
+        .map(|each| each.name.clone())
         .collect();
-    let absent: Vec<&str> = spec.absent.databases.iter().map(String::as_str).collect();
+    let absent = spec.absent.databases.iter();
+    let absent: Vec<String> = absent.flat_map(|name| names_of_absent(name)).collect();
     let rows: Vec<(String, String, i32, bool, bool)> = sqlx::query_as(DATABASES)
         .bind([databases, absent].concat())
         .fetch_all(&mut *connection)

@@ -42,13 +42,16 @@ mod held;
 mod http;
 mod instance;
 mod instruct;
+mod last_lines;
 mod live;
+mod overriding;
 mod paths;
 mod quote;
 mod render;
 mod restore;
 mod spec_check;
 mod store;
+mod transfer;
 mod wal;
 
 pub use config::AgentOptions;

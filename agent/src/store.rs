@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 use shared::agent_api::InstanceSpec;
 use shared::agent_api::restore::{RestoreSource, Restored};
-use shared::ids::ServerId;
+use shared::ids::{RestoreId, ServerId};
 use tokio::sync::Mutex;
 
 use crate::durable_file::replace_durably;
@@ -70,6 +70,19 @@ pub(crate) struct State {
     /// Left out where it says nothing, so that an agent of before can read the rest.
     #[serde(default, skip_serializing_if = "Standing::is_independent")]
     pub(crate) standing: Standing,
+    /// Databases that were brought here by transfers, newest last, as many as are remembered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) transferred: Vec<Transferred>,
+}
+
+/// A database that was brought here, whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Transferred {
+    /// The restore that it was taken out of.
+    pub(crate) restore: RestoreId,
+    /// PostgreSQL's identity of the database: its name is given to it after this is remembered.
+    pub(crate) oid: u32,
 }
 
 /// An accepted instruction.
@@ -96,6 +109,7 @@ impl State {
             last_crash: None,
             restored: None,
             standing: Standing::Independent,
+            transferred: Vec::new(),
         }
     }
 
@@ -177,8 +191,8 @@ pub(crate) enum StoreError {
     },
 }
 
-/// The remembered state and its file.
-#[derive(Debug)]
+/// The remembered state and its file. Cheap to clone.
+#[derive(Debug, Clone)]
 pub(crate) struct Store {
     file: Arc<Kept>,
     /// Held by whoever changes the state, until the change is durable.

@@ -182,6 +182,12 @@ fn restore_line(fork: &ForkDetail, now: DateTime<Utc>) -> Option<String> {
     let Some(planned_at) = fork.planned_at else {
         return Some("the archive gets what was committed until now".to_owned());
     };
+    if fork.transfer_bytes > 0 {
+        let (done, total) = (bytes(fork.transferred_bytes), bytes(fork.transfer_bytes));
+        return Some(format!(
+            "brings the database over: {done}, of about {total}"
+        ));
+    }
     match (fork.bytes_total, fork.replay_lsn) {
         (0, _) => None,
         (total, _) if fork.bytes_done < total => {

@@ -14,11 +14,13 @@
 //! | `PUT /v1/backup` with a [`backup::BackupOrder`], `GET /v1/backup` | 200 [`backup::BackupStatus`] or null |
 //! | `POST /v1/archive/reads` with [`restore::ArchiveReads`] | 200 [`restore::RestoreStatus`] or null; 409 and 400 [`Refusal`] |
 //! | `POST /v1/check` with a [`check::CheckOrder`] | 200 [`check::CheckStatus`]; 409 and 400 [`Refusal`] |
+//! | `POST /v1/transfer` with a [`transfer::TransferOrder`] | 200 [`transfer::TransferStatus`]; 409 and 400 [`Refusal`] |
 
 pub mod backup;
 pub mod check;
 pub mod client;
 pub mod restore;
+pub mod transfer;
 pub mod wal;
 
 use std::collections::BTreeMap;
@@ -109,7 +111,7 @@ pub struct InstanceSpec {
     pub promotion_tli: Option<u32>,
 }
 
-/// Whom a follower streams from.
+/// A server that gives: whom a follower streams from, or where a database is taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
@@ -205,6 +207,10 @@ pub struct RoleSpec {
     pub superuser: bool,
     /// Most connections this role may hold; -1 for no limit.
     pub connection_limit: i32,
+    /// Whether row security does not concern it: of the owner of a database that is dumped, who may
+    /// have forced it on itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bypasses_row_security: bool,
 }
 
 /// A database that shall exist.

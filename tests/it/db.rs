@@ -12,6 +12,7 @@ mod plans_of_queries;
 mod pool;
 mod secrets;
 mod tokens;
+mod transfers;
 mod transitions;
 mod words;
 mod world;

@@ -10,4 +10,5 @@ mod proofs;
 mod pushes;
 mod put_back;
 mod races;
+mod transfers;
 pub(crate) mod world;

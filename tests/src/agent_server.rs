@@ -344,6 +344,7 @@ pub fn role(name: &str) -> RoleSpec {
         verifier: Secret::new(PASSWORD).scram_verifier(),
         superuser: false,
         connection_limit: 10,
+        bypasses_row_security: false,
     }
 }
 

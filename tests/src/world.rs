@@ -184,22 +184,25 @@ impl World {
         name: &str,
         target: Target,
     ) -> anyhow::Result<ResourceId> {
-        let fork = Some(NewFork {
-            parent,
-            copying: Copying::Once(target),
-        });
-        let id = self.intend_with(name, "standard", fork).await?;
-        self.wake_new(id).await?;
-        Ok(id)
+        self.copy("standard", (parent, name), Copying::Once(target))
+            .await
     }
 
     /// Asks for a follower of `parent` and wakes its job, as the API does.
     pub async fn follow(&self, parent: ResourceId, name: &str) -> anyhow::Result<ResourceId> {
-        let fork = Some(NewFork {
-            parent,
-            copying: Copying::Following,
-        });
-        let id = self.intend_with(name, "standard", fork).await?;
+        self.copy("standard", (parent, name), Copying::Following)
+            .await
+    }
+
+    /// Asks for a copy on a plan and wakes its job, as the API does.
+    pub async fn copy(
+        &self,
+        plan: &str,
+        (parent, name): (ResourceId, &str),
+        copying: Copying,
+    ) -> anyhow::Result<ResourceId> {
+        let fork = Some(NewFork { parent, copying });
+        let id = self.intend_with(name, plan, fork).await?;
         self.wake_new(id).await?;
         Ok(id)
     }

@@ -16,6 +16,7 @@ mod point_endpoint;
 mod render;
 mod renew_certificate;
 mod restart_in_place;
+mod transfer;
 mod wake_server;
 mod withdraw;
 
@@ -67,6 +68,7 @@ pub(crate) async fn for_resource(
         Step::AwaitParticipant | Step::AwaitRemoval | Step::Repair => {
             wake_server::perform(context, row).await
         }
+        Step::Transfer => transfer::perform(context, row).await,
         Step::Probe => {
             look.probe(context, row).await?;
             Ok(Performed::Done)

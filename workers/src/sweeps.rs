@@ -7,6 +7,7 @@ mod audit;
 mod backups;
 mod certificate;
 mod clock;
+mod donors;
 mod followers;
 mod gauges;
 mod housekeeping;
@@ -45,6 +46,8 @@ const CLOCK: Duration = Duration::from_secs(30);
 const PROTECTION: Duration = Duration::from_secs(15);
 /// Time between two looks at how far followers are behind.
 const FOLLOWERS: Duration = Duration::from_secs(15);
+/// Time between two looks for donors that nobody needs.
+const DONORS: Duration = Duration::from_secs(30);
 /// Time between two looks at who needs a base backup.
 const BACKUPS: Duration = Duration::from_secs(15);
 /// Time between two looks at who is to be proven.
@@ -80,6 +83,8 @@ pub(crate) fn start(
     tasks.spawn(every("protection", PROTECTION).run(move || protection::sweep(at.clone())));
     let at = context.clone();
     tasks.spawn(every("followers", FOLLOWERS).run(move || followers::sweep(at.clone())));
+    let at = context.clone();
+    tasks.spawn(every("donors", DONORS).run(move || donors::sweep(at.clone())));
     let at = context.clone();
     tasks.spawn(every("backups", BACKUPS).run(move || backups::sweep(at.clone())));
     let at = context.clone();

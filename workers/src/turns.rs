@@ -19,6 +19,7 @@ mod wal_push;
 
 pub(crate) use resource::{Look, since};
 pub(crate) use server::OnServer;
+pub(crate) use wal_push::is_passing;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::domain::JobKind;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use shared::agent_api::{DatabaseSpec, InstanceSpec, RoleSpec};
 
 use crate::quote::{identifier, literal};
+use crate::transfer::incoming_name;
 
 /// What was found of the roles and databases that a spec names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub(crate) struct CurrentRole {
     pub(crate) verifier: Option<String>,
     pub(crate) superuser: bool,
     pub(crate) connection_limit: i32,
+    pub(crate) bypasses_row_security: bool,
     /// It may log in, for ever, and has no other attribute.
     pub(crate) plain: bool,
 }
@@ -44,9 +46,14 @@ impl CurrentDatabase {
 /// transaction.
 pub(crate) fn plan(spec: &InstanceSpec, current: &Catalog) -> Vec<String> {
     let mut commands = Vec::new();
-    for name in &spec.absent.databases {
-        if current.databases.contains_key(name) {
-            commands.push(drop_database(name));
+    for name in spec
+        .absent
+        .databases
+        .iter()
+        .flat_map(|name| names_of_absent(name))
+    {
+        if current.databases.contains_key(&name) {
+            commands.push(drop_database(&name));
         }
     }
     for name in &spec.absent.roles {
@@ -79,12 +86,18 @@ pub(crate) fn plan(spec: &InstanceSpec, current: &Catalog) -> Vec<String> {
     commands
 }
 
+/// What a database that shall not be there may be called: it may be on its way here.
+pub(crate) fn names_of_absent(name: &str) -> [String; 2] {
+    [name.to_owned(), incoming_name(name)]
+}
+
 /// Made, or set to exactly what the spec says; none if it is that already.
 fn settle_role(role: &RoleSpec, current: Option<&CurrentRole>) -> Option<String> {
     let is_settled = current.is_some_and(|current| {
         current.verifier.as_deref() == Some(&role.verifier)
             && current.superuser == role.superuser
             && current.connection_limit == role.connection_limit
+            && current.bypasses_row_security == role.bypasses_row_security
             && current.plain
     });
     if is_settled {
@@ -96,8 +109,13 @@ fn settle_role(role: &RoleSpec, current: Option<&CurrentRole>) -> Option<String>
     } else {
         "nosuperuser"
     };
+    let bypasses = if role.bypasses_row_security {
+        "bypassrls"
+    } else {
+        "nobypassrls"
+    };
     Some(format!(
-        "{verb} role {} login inherit nocreaterole nocreatedb noreplication nobypassrls \
+        "{verb} role {} login inherit nocreaterole nocreatedb noreplication {bypasses} \
          {superuser} connection limit {} valid until 'infinity' password {}",
         identifier(&role.name),
         role.connection_limit,
@@ -165,6 +183,7 @@ mod tests {
             verifier: Some(role.verifier.clone()),
             superuser: role.superuser,
             connection_limit: role.connection_limit,
+            bypasses_row_security: role.bypasses_row_security,
             plain: true,
         }
     }
@@ -274,6 +293,21 @@ mod tests {
         changed.absent.databases.clear();
         changed.absent.roles.clear();
         assert!(plan(&changed, &settled()).is_empty());
+    }
+
+    #[test]
+    fn what_is_absent_is_dropped_also_while_it_is_brought() {
+        let mut changed = spec();
+        changed.databases.clear();
+        changed.roles.clear();
+        changed.absent.databases = vec!["shop".to_owned()];
+        let mut current = settled();
+        let incoming = current.databases.remove("shop").unwrap();
+        current.databases.insert("shop~new".to_owned(), incoming);
+        assert_eq!(
+            plan(&changed, &current),
+            ["drop database \"shop~new\" with (force)"]
+        );
     }
 
     #[test]

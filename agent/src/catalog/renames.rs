@@ -14,6 +14,27 @@ const DATABASES: &str = "select datname::text from pg_database where datname = a
 /// Those of some names that roles have.
 const ROLES: &str = "select rolname::text from pg_roles where rolname = any($1)";
 
+/// The first database of `renames` that is under neither of its names; none if all are there.
+///
+/// # Errors
+/// Those of PostgreSQL.
+pub(crate) async fn lost_name(
+    connection: &mut PgConnection,
+    renames: &[Rename],
+) -> sqlx::Result<Option<String>> {
+    let databases = renames.iter().map(|each| &each.database);
+    for NewName { from, to } in databases {
+        let there: Vec<String> = sqlx::query_scalar(DATABASES)
+            .bind([from, to].map(String::as_str))
+            .fetch_all(&mut *connection)
+            .await?;
+        if there.is_empty() {
+            return Ok(Some(from.clone()));
+        }
+    }
+    Ok(None)
+}
+
 /// Gives databases and roles their new names; what belongs to them stays theirs. Passes over what
 /// was done before. Nobody else may be connected to the databases. Gives the number of commands.
 ///

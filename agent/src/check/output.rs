@@ -1,11 +1,6 @@
 //! What `pg_amcheck` writes, read. Anything may be in it: names and messages are what they are.
 
-use std::fmt;
-
 use shared::agent_api::check::{COMPLAINT_CHARS_MAX, COMPLAINTS_MAX};
-
-/// Lines that are kept of what is not progress.
-const LAST_LINES: usize = 5;
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,32 +127,6 @@ fn code_in(line: &str) -> Option<String> {
     let (code, _) = line.strip_prefix("ERROR:")?.trim_start().split_once(": ")?;
     let is_code = code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
     is_code.then(|| code.to_owned())
-}
-
-/// The last lines of what was said, shown as one.
-#[derive(Debug, Default)]
-pub(super) struct Last(Vec<String>);
-
-impl Last {
-    pub(super) fn add(&mut self, line: &str) {
-        let text = line.trim();
-        if text.is_empty() {
-            return;
-        }
-        if self.0.len() == LAST_LINES {
-            self.0.remove(0);
-        }
-        self.0.push(shortened(text));
-    }
-}
-
-impl fmt::Display for Last {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("it said nothing");
-        }
-        f.write_str(&self.0.join("; "))
-    }
 }
 
 fn shortened(text: &str) -> String {

@@ -9,29 +9,16 @@ use shared::units::Lsn;
 use sqlx::{Connection as _, PgConnection};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
-use super::output::{Complaints, Last, progress_in};
+use super::output::{Complaints, progress_in};
 use super::{Progress, failed};
+use crate::last_lines::LastLines;
 use crate::live::connect_to;
+use crate::overriding;
 use crate::quote::identifier;
 use crate::render::BOOTSTRAP_ROLE;
 
 /// Its working directory is that of the sockets: the whole path may be too long for one.
 const SOCKETS: &str = "/proc/self/cwd";
-
-/// What the owner of a database may have set for it must neither end its check, nor choose what runs
-/// in it: we are there as superuser.
-const SETTINGS: [(&str, &str); 7] = [
-    ("search_path", ""),
-    ("role", "none"),
-    ("local_preload_libraries", ""),
-    ("statement_timeout", "0"),
-    ("lock_timeout", "0"),
-    ("idle_session_timeout", "0"),
-    ("default_transaction_read_only", "off"),
-];
-
-/// One more that PostgreSQL knows since 17.
-const SETTING_SINCE_17: (&str, &str) = ("transaction_timeout", "0");
 
 /// Exit status of `pg_amcheck` that has found something wrong.
 const FOUND_CORRUPTION: i32 = 2;
@@ -142,12 +129,7 @@ impl Work {
 
     async fn connect(&self, database: &str) -> sqlx::Result<PgConnection> {
         let at = (self.sockets.as_path(), self.port);
-        connect_to(at, database, &self.settings()).await
-    }
-
-    fn settings(&self) -> Vec<(&'static str, &'static str)> {
-        let late = (self.major >= 17).then_some(SETTING_SINCE_17);
-        SETTINGS.into_iter().chain(late).collect()
+        connect_to(at, database, &overriding::settings(self.major)).await
     }
 
     async fn look_into(&self, database: &str) -> sqlx::Result<()> {
@@ -166,7 +148,7 @@ impl Work {
         let mut child = self.amcheck().pipe().await?;
         let output = child.stdout.take().context("it has an output")?;
         let errors = child.stderr.take().context("it has errors")?;
-        let mut last = Last::default();
+        let mut last = LastLines::default();
         let reading = each_line(output, |line| complaints.add(line));
         let watching = each_line(errors, |line| match progress_in(line) {
             Some(seen) => {
@@ -191,10 +173,6 @@ impl Work {
     /// All that it can check: tables with their TOAST, each index against its table, and each entry
     /// from the root on.
     fn amcheck(&self) -> Program {
-        let settings = self.settings().into_iter();
-        let settings: Vec<_> = settings
-            .map(|(name, value)| format!("-c {name}={value}"))
-            .collect();
         Program::new(&self.program, &self.account)
             .directory(&self.sockets)
             .args(["--host", SOCKETS, "--port", &self.port.to_string()])
@@ -203,7 +181,7 @@ impl Work {
             .args(["--heapallindexed", "--rootdescend"])
             // With the codes of errors.
             .arg("--verbose")
-            .env("PGOPTIONS", settings.join(" "))
+            .env("PGOPTIONS", overriding::options(self.major))
             .env("PGAPPNAME", "ringmaster-agent")
     }
 }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use shared::agent_api::backup::BackupOrder;
 use shared::agent_api::check::CheckOrder;
 use shared::agent_api::restore::ArchiveReads;
+use shared::agent_api::transfer::TransferOrder;
 use shared::agent_api::wal::{ANSWER_WITHIN_MAX, WalPush};
 use shared::agent_api::{InstanceSpec, NewCertificate, REQUEST_ID_HEADER, Refusal, RefusalCode};
 use shared::pki::{CertificateFacts, Identity, server_name};
@@ -24,6 +25,7 @@ use crate::durable_file::replace_durably;
 use crate::held::is_held;
 use crate::instruct;
 use crate::store::StoreError;
+use crate::transfer;
 use crate::wal;
 
 /// Largest body in bytes: a spec of a thousand databases fits several times.
@@ -47,6 +49,9 @@ const BACKUP: &str = "/v1/backup";
 /// The path of checks.
 const CHECK: &str = "/v1/check";
 
+/// The path of transfers.
+const TRANSFER: &str = "/v1/transfer";
+
 /// The path of requests that read the archive.
 const ARCHIVE_READS: &str = "/v1/archive/reads";
 
@@ -65,7 +70,8 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Answer 
     let span = tracing::info_span!("request", request_id);
     let routed = route(agent, request).instrument(span.clone());
     let is_push = path == WAL_PUSH;
-    let is_question = method == Method::GET || is_push || path == CHECK;
+    let is_asked_often = is_push || path == CHECK || path == TRANSFER;
+    let is_question = method == Method::GET || is_asked_often;
     let patience = if is_push {
         CALL_PATIENCE + ANSWER_WITHIN_MAX
     } else {
@@ -159,12 +165,15 @@ async fn route(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trou
         (&Method::PUT, BACKUP) => order_backup(agent, request).await,
         (&Method::POST, ARCHIVE_READS) => allow_reads(agent, request).await,
         (&Method::POST, CHECK) => check_instance(agent, request).await,
-        (_, "/v1/instance" | "/v1/certificate" | WAL_PUSH | BACKUP | ARCHIVE_READS | CHECK) => {
-            unknown(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "the path has no such method",
-            )
-        }
+        (&Method::POST, TRANSFER) => bring_over(agent, request).await,
+        (
+            _,
+            "/v1/instance" | "/v1/certificate" | WAL_PUSH | BACKUP | ARCHIVE_READS | CHECK
+            | TRANSFER,
+        ) => unknown(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "the path has no such method",
+        ),
         _ => unknown(StatusCode::NOT_FOUND, "there is no such path"),
     }
 }
@@ -223,6 +232,12 @@ async fn order_backup(agent: &Agent, request: Request<Incoming>) -> Result<Answe
 async fn check_instance(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trouble> {
     let order: CheckOrder = read(request).await?;
     let status = check::order(agent, &order)?;
+    Ok(json(StatusCode::OK, &status))
+}
+
+async fn bring_over(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Trouble> {
+    let order: TransferOrder = read(request).await?;
+    let status = transfer::order(agent, &order)?;
     Ok(json(StatusCode::OK, &status))
 }
 

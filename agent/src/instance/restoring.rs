@@ -11,6 +11,7 @@ use shared::process::{FAST_END, tail_of};
 use tokio::time::timeout;
 
 use super::{Instance, LOOK, Postmaster, Progress, birth, ignore_absence};
+use crate::catalog::lost_name;
 use crate::live::connect_locally;
 use crate::paths::RESTORE_FROM_DATA;
 use crate::restore::{
@@ -159,6 +160,13 @@ impl Instance {
                 return Ok(Progress::Again);
             }
         };
+        if let Some(lost) = self.lost_name(spec, source).await? {
+            let detail = format!(
+                "the database {lost} was not there at that time: it was made later, or dropped before"
+            );
+            self.agent.restore.fail(spec.incarnation, detail);
+            return Ok(Progress::Again);
+        }
         self.settle_catalog(spec, digest).await?;
         self.agent
             .store
@@ -166,6 +174,24 @@ impl Instance {
             .await?;
         tracing::info!(tli, lsn = %restored.began_at, "the restore has reached its target");
         Ok(Progress::Again)
+    }
+
+    /// A database that should get a new name, and is not there. One that was never there is never there
+    /// later.
+    async fn lost_name(
+        &self,
+        spec: &InstanceSpec,
+        source: &RestoreSource,
+    ) -> anyhow::Result<Option<String>> {
+        let port = self.postmaster.as_ref().map_or(spec.port, Postmaster::port);
+        let ask = async {
+            let mut connection = connect_locally(&self.agent.paths.sockets(), port).await?;
+            let lost = lost_name(&mut connection, &source.renames).await?;
+            sqlx::Connection::close(connection).await?;
+            Ok::<_, sqlx::Error>(lost)
+        };
+        let lost = timeout(PATIENCE, ask).await.context("PostgreSQL answers")?;
+        lost.context("look for the databases that get new names")
     }
 
     /// Removes what a restore that has ended needed. Does nothing if that was done.

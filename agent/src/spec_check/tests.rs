@@ -44,6 +44,7 @@ pub(crate) fn role(name: &str) -> RoleSpec {
         verifier: "SCRAM-SHA-256$4096:c2FsdA==$a:b".to_owned(),
         superuser: false,
         connection_limit: 20,
+        bypasses_row_security: false,
     }
 }
 

@@ -1,7 +1,6 @@
 //! What asking for a fork and for a follower have in common.
 
 use shared::db::idempotency::{self, Key, Replay};
-use shared::db::plans::Plan;
 use shared::db::resources::Resource;
 use shared::db::resources::create::{CreateError, NewResource, create};
 use shared::db::resources::fork::{ForkOf, fork_of};
@@ -30,38 +29,6 @@ pub(super) async fn answered(
         Replay::Answered(operation) => Ok(Some(operation.into())),
         Replay::OtherRequest => Err(CreateError::KeyReused.into()),
     }
-}
-
-/// The plan of the copy, which is a `what`. Both must have servers of their own: a shared one has
-/// neighbours.
-pub(super) fn plan_of(
-    plans: &[Plan],
-    original: &Resource,
-    wanted: Option<&str>,
-    what: &str,
-) -> Result<String, Failure> {
-    let is_shared = |name: &str| {
-        let mut found = plans.iter();
-        found.any(|plan: &Plan| plan.name == name && !plan.dedicated)
-    };
-    if is_shared(&original.plan) {
-        return Err(Failure::new(
-            ProblemCode::PlanForbids,
-            format!(
-                "{} is on plan {}, whose databases share a server; only a database with a server of \
-                 its own can have a {what}",
-                original.name, original.plan
-            ),
-        ));
-    }
-    let plan = wanted.unwrap_or(&original.plan);
-    if is_shared(plan) {
-        return Err(Failure::new(
-            ProblemCode::PlanForbids,
-            format!("a {what} needs a server of its own, and databases on plan {plan} share one"),
-        ));
-    }
-    Ok(plan.to_owned())
 }
 
 /// Refuses an original that is a follower itself: what it has, its own original has.

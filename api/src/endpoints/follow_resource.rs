@@ -13,7 +13,7 @@ use shared::secret::Secret;
 use warp::Filter as _;
 use warp::reply::Response;
 
-use super::copies::{accept, answered, plan_of, refuse_follower};
+use super::copies::{accept, answered, refuse_follower};
 use super::create_resource::{creating_at_most, valid_name};
 use super::fork_resource::lineage_of;
 use crate::answer;
@@ -76,7 +76,7 @@ async fn handle(app: &App, call: &mut Call, original: &str) -> Result<Response, 
     let original = find_resource(app, original).await?;
     let name = valid_name(&wanted.name)?;
     let plans = plans::list(&app.pool).await?;
-    let plan = plan_of(&plans, &original, wanted.plan.as_deref(), "follower")?;
+    let plan = plan_of(&plans, &original, wanted.plan.as_deref())?;
     refuse_follower(app, &original).await?;
     refuse_smaller_plan(&plans, &original, &plan)?;
     lineage_of(app, &original).await?;
@@ -99,6 +99,33 @@ async fn handle(app: &App, call: &mut Call, original: &str) -> Result<Response, 
         now,
     };
     accept(app, &new).await
+}
+
+/// The plan of the follower. Both must have servers of their own: a follower replays everything that its
+/// leader writes, and a shared one has neighbours.
+fn plan_of(plans: &[Plan], original: &Resource, wanted: Option<&str>) -> Result<String, Failure> {
+    let is_shared = |name: &str| {
+        let mut found = plans.iter();
+        found.any(|plan| plan.name == name && !plan.dedicated)
+    };
+    if is_shared(&original.plan) {
+        return Err(Failure::new(
+            ProblemCode::PlanForbids,
+            format!(
+                "{} is on plan {}, whose databases share a server; only a database with a server of \
+                 its own can be followed",
+                original.name, original.plan
+            ),
+        ));
+    }
+    let plan = wanted.unwrap_or(&original.plan);
+    if is_shared(plan) {
+        return Err(Failure::new(
+            ProblemCode::PlanForbids,
+            format!("a follower needs a server of its own, and databases on plan {plan} share one"),
+        ));
+    }
+    Ok(plan.to_owned())
 }
 
 /// PostgreSQL does not replay what a server with more connections writes.

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use shared::archive::plan::{Target, Unplannable};
 use shared::db::archive::{Lineage, lineage};
 use shared::db::idempotency::Key;
-use shared::db::plans;
 use shared::db::resources::Resource;
 use shared::db::resources::create::{Copying, NewFork, NewResource};
 use shared::db::resources::fork::timeline_of;
@@ -18,7 +17,7 @@ use shared::units::Lsn;
 use warp::Filter as _;
 use warp::reply::Response;
 
-use super::copies::{accept, answered, plan_of, refuse_follower};
+use super::copies::{accept, answered, refuse_follower};
 use super::create_resource::{creating_at_most, valid_name};
 use crate::answer;
 use crate::app::App;
@@ -69,7 +68,7 @@ pub(crate) fn route(app: &Arc<App>) -> Routes {
         (status = 409, description = "The name is taken, or nothing of the original is in the archive.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The name is not valid, the plan does not allow it, the moment cannot be restored, or the key was used for another request.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The name is not valid, the plan is not offered, the moment cannot be restored, or the key was used for another request.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests of this token.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The control plane is not available.", body = Problem, content_type = "application/problem+json")
     )
@@ -83,13 +82,13 @@ async fn handle(app: &App, call: &mut Call, original: &str) -> Result<Response, 
     }
     let original = find_resource(app, original).await?;
     let name = valid_name(&wanted.name)?;
-    let plans = plans::list(&app.pool).await?;
-    let plan = plan_of(&plans, &original, wanted.plan.as_deref(), "fork")?;
+    let plan = wanted.plan.clone().unwrap_or_else(|| original.plan.clone());
     refuse_follower(app, &original).await?;
     let now = app.clock.now();
     let asked = asked_target(&wanted, now)?;
     let lineage = lineage_of(app, &original).await?;
     check_target(&lineage, asked, now)?;
+    refuse_before_it_was(&original, asked)?;
     let new = NewResource {
         id: ResourceId::new(),
         operation_id: OperationId::new(),
@@ -149,6 +148,24 @@ pub(super) async fn lineage_of(app: &App, original: &Resource) -> Result<Lineage
             ),
         )
     })
+}
+
+/// Refuses a moment at which the original was not there: a server that it shares may be older.
+fn refuse_before_it_was(original: &Resource, target: Target) -> Result<(), Failure> {
+    match target {
+        Target::Time { at } if at < original.created_at => Err(Failure::new(
+            ProblemCode::InvalidTarget,
+            format!(
+                "{} was made at {}, and cannot be as it was at {}",
+                original.name,
+                original
+                    .created_at
+                    .to_rfc3339_opts(SecondsFormat::Secs, true),
+                at.to_rfc3339_opts(SecondsFormat::Secs, true)
+            ),
+        )),
+        Target::Time { .. } | Target::Lsn { .. } | Target::End => Ok(()),
+    }
 }
 
 /// Refuses what will never be restored, and names what can be. What is written now may be on its

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use super::backup::{BackupOrder, BackupStatus};
 use super::check::{CheckOrder, CheckStatus};
 use super::restore::{ArchiveReads, RestoreStatus};
+use super::transfer::{TransferOrder, TransferStatus};
 use super::wal::{WalPush, WalPushed};
 use super::{InstanceSpec, InstanceStatus, NewCertificate, REQUEST_ID_HEADER};
 use crate::ids::{RequestId, ServerId};
@@ -172,6 +173,19 @@ impl AgentClient {
     ) -> Result<CheckStatus, AgentError> {
         let request = self
             .request(Method::POST, agent, "/v1/check", request_id)
+            .json(order);
+        read(agent, send(agent, request).await?).await
+    }
+
+    /// `POST /v1/transfer`: begins a transfer, or tells where it stands. Idempotent.
+    pub async fn transfer(
+        &self,
+        agent: AgentAddress,
+        order: &TransferOrder,
+        request_id: RequestId,
+    ) -> Result<TransferStatus, AgentError> {
+        let request = self
+            .request(Method::POST, agent, "/v1/transfer", request_id)
             .json(order);
         read(agent, send(agent, request).await?).await
     }

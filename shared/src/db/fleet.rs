@@ -9,6 +9,7 @@ mod census;
 mod follower_lags;
 mod followers;
 mod forks;
+mod hidden;
 mod participants;
 mod placement;
 mod replacements;
@@ -17,6 +18,7 @@ mod resource_writes;
 mod resources;
 mod ring;
 mod servers;
+mod transfers;
 mod unfollows;
 mod wishes;
 
@@ -30,6 +32,7 @@ pub use forks::{
     ForkRow, ForkView, Names, load_fork, note_end_of_fork, note_silence_of_original,
     note_source_of_fork, refuse_fork,
 };
+pub(in crate::db) use hidden::{Hidden, place_hidden};
 pub use participants::{
     Instruction, ParticipantRestore, ParticipantRow, acknowledge, move_participant,
     participants_on, record_instruction, request_restart,
@@ -45,6 +48,10 @@ pub use resource_writes::{
 pub use resources::{Base, ResourceRow, load_resources};
 pub use ring::{resources_alive, servers_alive};
 pub use servers::{ServerRow, load_servers, move_server, record_contact, request_server_end};
+pub use transfers::{
+    Donor, TransferRow, begin_transfer, dismiss_donors, fail_transfer, load_transfer,
+    note_transfer_progress, note_transferred,
+};
 pub use unfollows::{note_unfollowed, take_lead};
 pub use wishes::{DatabaseWish, databases_wanted, resources_waiting_on};
 

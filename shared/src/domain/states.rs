@@ -149,6 +149,8 @@ words!(
         Follower = "follower",
         /// Was restored to be checked: it serves nobody, and goes when that is done.
         Proof = "proof",
+        /// Was restored to give one database to a copy: it serves nobody, and goes when that is done.
+        Donor = "donor",
     }
 );
 

@@ -52,6 +52,8 @@ impl From<db::resources::fork::ForkOf> for super::ForkDetail {
             planned_at: fork.planned_at,
             bytes_done: fork.bytes_done,
             bytes_total: fork.bytes_total,
+            transferred_bytes: fork.transferred_bytes,
+            transfer_bytes: fork.transfer_bytes,
             replay_lsn: fork.replay_lsn,
             follows: fork.follows,
             unfollow_requested_at: fork.unfollow_requested_at,

@@ -137,6 +137,11 @@ pub struct ForkDetail {
     /// WAL is replayed about up to here; null before that began.
     #[schema(value_type = Option<String>, example = "0/16B3748")]
     pub replay_lsn: Option<Lsn>,
+    /// Bytes of its database that were brought to its server, if it or the original shares one with
+    /// others: what is restored is hidden then, and that one database is taken out of it.
+    pub transferred_bytes: u64,
+    /// Size of that database in bytes; 0 before that is known, and for a copy that is itself restored.
+    pub transfer_bytes: u64,
     /// Whether it goes on, or went on, with what the original wrote since.
     pub follows: bool,
     /// Moment it was asked to go on by itself; null while it follows, and for a copy that never did.

@@ -83,6 +83,11 @@ words!(
         Place = "place",
         /// Wake the server of the participant, so that it is told what the resource needs.
         AwaitParticipant = "await_participant",
+        /// Have the database of a copy brought over from the hidden instance that was restored for it, or
+        /// look how far that is. Once all of it is there: store that, ask for the end of the hidden
+        /// instance, and forget the generation it was instructed with, because the database belongs to
+        /// what it needs now, in one transaction. Or store why that will never be possible.
+        Transfer = "transfer",
         /// Look at the service now and store what is seen.
         Probe = "probe",
         /// Allocate the next endpoint generation by compare-and-set; point the endpoint at the
@@ -122,6 +127,9 @@ pub enum Source {
     Wanted,
     /// A copy; it is known what it is restored from.
     Planned,
+    /// A copy of what shares a server, or that does itself; it is known what is restored, hidden, and
+    /// its database is to be brought over.
+    Donated,
     /// A copy that cannot be made.
     Refused,
 }

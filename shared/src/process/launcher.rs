@@ -135,6 +135,20 @@ impl Program {
         self.spawn(command).await
     }
 
+    /// As [`Self::pipe`], with its input to be written by us.
+    ///
+    /// # Errors
+    /// [`ProcessError::Spawn`] if it cannot be started.
+    pub async fn pipe_both(&self) -> Result<Child, ProcessError> {
+        let mut command = self.command(Lifetime::DiesWithUs(DeathSignal::Kill));
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        self.spawn(command).await
+    }
+
     async fn spawn(&self, command: Command) -> Result<Child, ProcessError> {
         spawn_on_lasting_thread(command)
             .await

@@ -100,11 +100,6 @@ async fn what_cannot_be_restored_is_refused_with_what_can() {
             "invalid_target",
             "only one of",
         ),
-        (
-            json!({ "plan": "hobby" }),
-            "plan_forbids",
-            "a server of its own",
-        ),
         (json!({ "plan": "gold" }), "unknown_plan", "gold"),
         (json!({ "name": "Staging" }), "invalid_name", "Staging"),
         (json!({ "name": "shop" }), "name_taken", "shop"),
@@ -123,7 +118,7 @@ async fn what_cannot_be_restored_is_refused_with_what_can() {
 }
 
 #[tokio::test]
-async fn a_copy_of_what_is_not_archived_or_shares_its_server_is_refused() {
+async fn a_copy_of_what_is_not_archived_is_refused() {
     let world = World::start().await;
     let created = world.create("shop").await;
     let body = json!({ "name": "staging" });
@@ -133,11 +128,50 @@ async fn a_copy_of_what_is_not_archived_or_shares_its_server_is_refused() {
     let answer = world.post(PATH, TokenScope::Write, &body).await;
     assert_eq!(answer.code(), "not_ready", "{answer:?}");
 
-    sqlx::query("update resources set plan = 'hobby'")
+    assert_eq!(forks(&world).await, 0);
+}
+
+/// Whether the copy that is asked for by `body` is brought over from a hidden instance.
+async fn is_by_transfer(world: &World, body: &Value) -> bool {
+    let answer = world.post(PATH, TokenScope::Write, body).await;
+    assert_eq!(answer.status, 202, "{body}: {answer:?}");
+    sqlx::query_scalar(
+        "select by_transfer from forks
+         join resources on resources.id = forks.resource_id
+         where resources.name = $1",
+    )
+    .bind(body["name"].as_str())
+    .fetch_one(&world.database.pool)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_copy_that_shares_a_server_or_is_of_one_that_does_is_brought_over() {
+    let world = World::start().await;
+    restorable(&world).await;
+    assert!(!is_by_transfer(&world, &json!({ "name": "a" })).await);
+    assert!(is_by_transfer(&world, &json!({ "name": "b", "plan": "hobby" })).await);
+    sqlx::query("update resources set plan = 'hobby' where name = 'shop'")
         .execute(&world.database.pool)
         .await
         .unwrap();
+    assert!(is_by_transfer(&world, &json!({ "name": "c" })).await);
+    assert!(is_by_transfer(&world, &json!({ "name": "d", "plan": "standard" })).await);
+}
+
+#[tokio::test]
+async fn a_copy_as_of_a_moment_before_the_database_was_there_is_refused() {
+    let world = World::start().await;
+    restorable(&world).await;
+    // Its server is older.
+    sqlx::query("update resources set created_at = now() + interval '1 day' where name = 'shop'")
+        .execute(&world.database.pool)
+        .await
+        .unwrap();
+    let body = json!({ "name": "staging", "ago_s": 0 });
     let answer = world.post(PATH, TokenScope::Write, &body).await;
-    assert_eq!(answer.code(), "plan_forbids", "{answer:?}");
+    assert_eq!(answer.code(), "invalid_target", "{answer:?}");
+    assert!(answer.text.contains("shop was made at"), "{answer:?}");
     assert_eq!(forks(&world).await, 0);
 }

@@ -29,7 +29,7 @@ const DAY: i64 = 86_400;
 
 impl Fixture {
     /// A leader with a first epoch, whose archive has `bytes` of WAL.
-    async fn archived(bytes: u64) -> Self {
+    pub(super) async fn archived(bytes: u64) -> Self {
         let fixture = Self::pushed().await;
         fixture.write(bytes).await;
         fixture
@@ -86,7 +86,7 @@ impl Fixture {
     }
 
     /// Makes a whole backup.
-    async fn back_up(&self, start: u64, seconds: i64) -> BackupId {
+    pub(super) async fn back_up(&self, start: u64, seconds: i64) -> BackupId {
         self.ask().await;
         let backup = self.begin_backup(seconds).await.expect("none runs");
         let finished = self.finish(backup, start, seconds).await;

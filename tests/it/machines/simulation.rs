@@ -210,6 +210,7 @@ impl Simulation {
                 let id = match self.world.dice.below(8) {
                     0 => self.world.fork(true),
                     1 => self.world.fork(false),
+                    2 => self.world.fork_by_transfer(dedicated),
                     _ => self.world.create(dedicated),
                 };
                 self.wished += 1;

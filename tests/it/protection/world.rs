@@ -35,9 +35,14 @@ pub(crate) struct Protected {
 impl Protected {
     /// A database that is available, and a worker that archives it.
     pub(crate) async fn start() -> anyhow::Result<Self> {
+        Self::start_on("standard").await
+    }
+
+    /// The same with a database on another plan.
+    pub(crate) async fn start_on(plan: &str) -> anyhow::Result<Self> {
         let mut protected = Self::without_worker().await?;
         protected.start_worker().await?;
-        protected.make().await?;
+        protected.make_on(plan).await?;
         Ok(protected)
     }
 
@@ -62,7 +67,11 @@ impl Protected {
 
     /// Asks for the database, and waits for it.
     pub(crate) async fn make(&mut self) -> anyhow::Result<()> {
-        self.id = self.world.create("shop", "standard").await?;
+        self.make_on("standard").await
+    }
+
+    async fn make_on(&mut self, plan: &str) -> anyhow::Result<()> {
+        self.id = self.world.create("shop", plan).await?;
         self.world.until(self.id, ResourceState::Available).await?;
         let query = "select timeline_id from participants
                      join resources on resources.participant_id = participants.id

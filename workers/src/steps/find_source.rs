@@ -11,15 +11,17 @@ use shared::archive::plan::{Plan, Target, Unplannable};
 use shared::db::DbError;
 use shared::db::archive::{Lineage, NewRestore, hold_restore, lineage};
 use shared::db::fleet::{
-    ForkRow, ResourceRow, load_fork, note_end_of_fork, note_silence_of_original,
-    note_source_of_fork, refuse_fork,
+    ForkRow, NewPlacement, Recorded, ResourceRow, begin_transfer, load_fork, note_end_of_fork,
+    note_silence_of_original, note_source_of_fork, refuse_fork,
 };
 use shared::domain::JobKind;
 use shared::ids::RestoreId;
 use shared::queue::Member;
+use shared::secret::Secret;
 use shared::units::Lsn;
 
 use super::Performed;
+use super::place::new_instance;
 use super::plan_restore::{
     archived, ask_for_backup, plan_what_is_archived, plan_with_what_is_there,
 };
@@ -173,20 +175,35 @@ async fn store(
     };
     let failed = DbError::during("plan a restore");
     let mut transaction = context.pool.begin().await.map_err(failed)?;
-    if hold_restore(&mut transaction, &new).await?.is_overtaken()
-        || note_source_of_fork(&mut *transaction, fork.resource, new.id)
-            .await?
-            .is_overtaken()
-    {
+    let donor = fork.donor_plan.as_ref();
+    let donor = donor.map(|plan| (plan, donor_of(context, fork)));
+    let noted = match &donor {
+        Some((plan, place)) => {
+            begin_transfer(&mut transaction, (fork.resource, plan), &new, place).await?
+        }
+        None if hold_restore(&mut transaction, &new).await?.is_overtaken() => Recorded::Overtaken,
+        None => note_source_of_fork(&mut *transaction, fork.resource, new.id).await?,
+    };
+    if noted.is_overtaken() {
         return Ok(Performed::Overtaken);
     }
     transaction.commit().await.map_err(failed)?;
+    if let Some((_, place)) = donor {
+        context.wake(Member::of_server(place.server)).await;
+    }
     tracing::info!(
         resource.id = %fork.resource, timeline.id = %fork.timeline, restore.id = %new.id,
         backup.id = %source.backup, target = %source.target, request_id = %fork.request_id,
         "a restore is planned",
     );
     Ok(Performed::Done)
+}
+
+/// The hidden instance that one database is taken out of.
+fn donor_of(context: &Context, fork: &ForkRow) -> NewPlacement {
+    let password = Secret::random();
+    let verifier = Secret::new(password.scram_verifier());
+    new_instance(context, fork.request_id, (&password, &verifier))
 }
 
 /// A follower has the names of its original, and keeps them when it goes on by itself: its URL has

@@ -48,21 +48,8 @@ pub(crate) fn render(
     (generation, request_id): (u64, RequestId),
 ) -> Result<Rendered, VaultError> {
     let role = role_of(participant);
-    let verifier = |context: String, sealed: &[u8]| {
-        vault
-            .open(&context, sealed)
-            .map(|verifier| verifier.expose().to_owned())
-    };
-    let mut roles = vec![RoleSpec {
-        name: PROBER_ROLE.to_owned(),
-        verifier: verifier(
-            contexts::prober_verifier(participant.id),
-            &participant.prober_verifier,
-        )?,
-        superuser: true,
-        connection_limit: -1,
-    }];
-    let (mut databases, mut gone) = (Vec::new(), Absent::default());
+    let mut roles = vec![prober(participant, vault)?];
+    let mut databases = Vec::new();
     let (wanted, absent): (Vec<_>, Vec<_>) = wishes.iter().partition(|wish| wish.wanted);
     for wish in &wanted {
         let Some(sealed) = &wish.verifier else {
@@ -70,19 +57,18 @@ pub(crate) fn render(
         };
         roles.push(RoleSpec {
             name: wish.role_name.clone(),
-            verifier: verifier(contexts::verifier(wish.resource), sealed)?,
+            verifier: verifier(vault, &contexts::verifier(wish.resource), sealed)?,
             superuser: false,
             connection_limit: wish.connection_limit,
+            bypasses_row_security: wish.is_donor,
         });
-        databases.push(DatabaseSpec {
-            name: wish.database_name.clone(),
-            owner: wish.role_name.clone(),
-            connection_limit: -1,
-        });
-    }
-    for wish in &absent {
-        gone.databases.push(wish.database_name.clone());
-        gone.roles.push(wish.role_name.clone());
+        if wish.has_database {
+            databases.push(DatabaseSpec {
+                name: wish.database_name.clone(),
+                owner: wish.role_name.clone(),
+                connection_limit: -1,
+            });
+        }
     }
     let spec = InstanceSpec {
         participant: participant.id,
@@ -97,13 +83,16 @@ pub(crate) fn render(
         hba: hba(),
         roles,
         databases,
-        absent: gone,
+        absent: gone(&absent),
         slots: slots(participant, role),
         upstream: upstream_of(participant).filter(|_| role == InstanceRole::Follower),
         streamers: streamers(role, participant),
         promotion_tli: None,
     };
-    let ids = |wishes: Vec<&DatabaseWish>| wishes.iter().map(|wish| wish.resource).collect();
+    let ids = |wishes: Vec<&DatabaseWish>| {
+        let own = wishes.iter().filter(|wish| !wish.is_donor);
+        own.map(|wish| wish.resource).collect()
+    };
     Ok(Rendered {
         digest: spec.digest(),
         spec,
@@ -113,6 +102,34 @@ pub(crate) fn render(
     })
 }
 
+/// Our own role.
+fn prober(participant: &ParticipantRow, vault: &Vault) -> Result<RoleSpec, VaultError> {
+    let context = contexts::prober_verifier(participant.id);
+    Ok(RoleSpec {
+        name: PROBER_ROLE.to_owned(),
+        verifier: verifier(vault, &context, &participant.prober_verifier)?,
+        superuser: true,
+        connection_limit: -1,
+        bypasses_row_security: false,
+    })
+}
+
+fn verifier(vault: &Vault, context: &str, sealed: &[u8]) -> Result<String, VaultError> {
+    let verifier = vault.open(context, sealed)?;
+    Ok(verifier.expose().to_owned())
+}
+
+fn gone(absent: &[&DatabaseWish]) -> Absent {
+    let each = absent.iter();
+    Absent {
+        databases: each
+            .clone()
+            .map(|wish| wish.database_name.clone())
+            .collect(),
+        roles: each.map(|wish| wish.role_name.clone()).collect(),
+    }
+}
+
 fn role_of(participant: &ParticipantRow) -> InstanceRole {
     match participant.state {
         ParticipantState::Removing | ParticipantState::Removed => InstanceRole::Removed,
@@ -120,8 +137,10 @@ fn role_of(participant: &ParticipantRow) -> InstanceRole {
         | ParticipantState::Creating
         | ParticipantState::Serving
         | ParticipantState::Down => match participant.role {
-            // One to be checked is a leader for its agent, of a history that nobody sees.
-            ParticipantRole::Leader | ParticipantRole::Proof => InstanceRole::Leader,
+            // A hidden one is a leader for its agent, of a history that nobody sees.
+            ParticipantRole::Leader | ParticipantRole::Proof | ParticipantRole::Donor => {
+                InstanceRole::Leader
+            }
             ParticipantRole::Follower => InstanceRole::Follower,
         },
     }
@@ -134,14 +153,17 @@ fn streamers(role: InstanceRole, participant: &ParticipantRow) -> Vec<ServerId> 
     }
 }
 
-/// A follower needs no slot: what it misses it reads from the archive. Of one that is only checked
-/// nothing is kept.
+/// A follower needs no slot: what it misses it reads from the archive. Of a hidden one nothing is kept.
 fn slots(participant: &ParticipantRow, role: InstanceRole) -> Vec<String> {
     match role {
         InstanceRole::Follower => Vec::new(),
-        InstanceRole::Leader if participant.role == ParticipantRole::Proof => Vec::new(),
         InstanceRole::Leader | InstanceRole::Stopped | InstanceRole::Removed => {
-            vec![ARCHIVE_SLOT.to_owned()]
+            match participant.role {
+                ParticipantRole::Leader | ParticipantRole::Follower => {
+                    vec![ARCHIVE_SLOT.to_owned()]
+                }
+                ParticipantRole::Proof | ParticipantRole::Donor => Vec::new(),
+            }
         }
     }
 }

@@ -76,7 +76,7 @@ async fn step(context: &Context, row: &FollowerRow) -> Result<bool, TurnError> {
         ParticipantRole::Leader if row.is_protected => unfollow::end(context, row).await?,
         ParticipantRole::Leader => unfollow::protect(context, row).await?,
         // No resource is on one.
-        ParticipantRole::Proof => {}
+        ParticipantRole::Proof | ParticipantRole::Donor => {}
     }
     Ok(false)
 }

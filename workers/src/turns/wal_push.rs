@@ -15,7 +15,7 @@ mod settle;
 mod told;
 mod walk;
 
-pub(super) use push::is_passing;
+pub(crate) use push::is_passing;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use sqlx::{PgConnection, PgExecutor};
 use super::{NewRestore, hold_restore, stored};
 use crate::db::{
     DbError,
-    fleet::{NewPlacement, Recorded},
+    fleet::{Hidden, NewPlacement, Recorded, place_hidden},
 };
 use crate::domain::{ParticipantRole, ProofReason};
 use crate::ids::{ProofId, RequestId, TimelineId};
@@ -88,9 +88,6 @@ pub enum Begun {
 
 /// Begins a proof: its restore is held, and its instance and server are there to be made. The caller
 /// owns the transaction, and rolls it back unless it has begun.
-///
-/// Its timeline begins at the one that is proven. Nothing of it is ever archived, so there is nothing
-/// of it to be deleted either.
 pub async fn begin_proof(conn: &mut PgConnection, trial: &Trial<'_>) -> Result<Begun, DbError> {
     let failed = DbError::during("begin a proof");
     // Those that begin take turns, so that none sees fewer than there are.
@@ -110,7 +107,13 @@ pub async fn begin_proof(conn: &mut PgConnection, trial: &Trial<'_>) -> Result<B
     if hold_restore(conn, trial.restore).await?.is_overtaken() {
         return Ok(Begun::Overtaken);
     }
-    place(conn, trial).await?;
+    let hidden = Hidden {
+        role: ParticipantRole::Proof,
+        plan: trial.plan,
+        restore: trial.restore,
+        place: trial.place,
+    };
+    place_hidden(conn, &hidden).await?;
     let begun = sqlx::query!(
         r#"
         update proofs
@@ -137,49 +140,6 @@ pub async fn begin_proof(conn: &mut PgConnection, trial: &Trial<'_>) -> Result<B
     } else {
         Begun::Yes
     })
-}
-
-async fn place(conn: &mut PgConnection, trial: &Trial<'_>) -> Result<(), DbError> {
-    let (new, restore) = (trial.place, trial.restore);
-    sqlx::query!(
-        r#"
-        with timeline as (
-            insert into timelines (id, parent_id, created_at, archive_deleted_at)
-            select $3, timeline_id, $7, $7
-            from proofs
-            where id = $14
-        ),
-        server as (
-            insert into servers (
-                id, provider, plan, state, state_since, deadline_at, request_id, created_at
-            )
-            values ($1, $4, $5, 'requested', $7, $8, $6, $7)
-        )
-        insert into participants (
-            id, timeline_id, server_id, role, state, state_since, deadline_at, postgres_major,
-            prober_password, prober_verifier, request_id, created_at, restore_id
-        )
-        values ($2, $3, $1, $13, 'planned', $7, $8, $9, $10, $11, $6, $7, $12)
-        "#,
-        new.server.as_uuid(),
-        new.participant.as_uuid(),
-        new.timeline.as_uuid(),
-        new.provider,
-        trial.plan,
-        new.request_id.as_uuid(),
-        new.at,
-        new.deadline_at,
-        i32::from(restore.source.postgres_major),
-        new.prober_password,
-        new.prober_verifier,
-        restore.id.as_uuid(),
-        ParticipantRole::Proof.as_str(),
-        trial.proof.as_uuid(),
-    )
-    .execute(conn)
-    .await
-    .map_err(DbError::during("place a proof"))?;
-    Ok(())
 }
 
 /// Notes that a proof is restored, and is checked from now on.

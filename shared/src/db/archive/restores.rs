@@ -148,7 +148,10 @@ pub async fn note_restore_progress(
         set deadline_at = greatest(resources.deadline_at, $8)
         from moved
         where
-            resources.participant_id = moved.id
+            (
+                resources.participant_id = moved.id
+                or resources.id = (select resource_id from forks where donor_id = moved.id)
+            )
             and resources.state = 'creating'
             and $5::text is null
         "#,

@@ -17,15 +17,22 @@ pub enum ForkView {
     Wanted,
     /// It is known what it is restored from.
     Planned(RestoreId),
+    /// It is known what is restored hidden, and its database was not brought over yet.
+    Donated(RestoreId),
     /// It will not be restored: why.
     Refused(String),
 }
 
 impl ForkView {
     /// From stored columns.
-    pub(super) fn of(restore: Option<RestoreId>, problem: Option<String>) -> Self {
+    pub(super) fn of(
+        restore: Option<RestoreId>,
+        is_donated: bool,
+        problem: Option<String>,
+    ) -> Self {
         match (problem, restore) {
             (Some(problem), _) => Self::Refused(problem),
+            (None, Some(restore)) if is_donated => Self::Donated(restore),
             (None, Some(restore)) => Self::Planned(restore),
             (None, None) => Self::Wanted,
         }
@@ -43,6 +50,9 @@ pub struct ForkRow {
     pub target: Target,
     /// Whether it goes on with what the original writes: the target is the end.
     pub follows: bool,
+    /// Whether one database is taken out of what is restored, which is on a server of this plan; null
+    /// if what is restored is the copy.
+    pub donor_plan: Option<String>,
     /// Position and moment: everything committed before the moment is in WAL before the position.
     /// Null before that is known.
     pub end: Option<(Lsn, DateTime<Utc>)>,
@@ -81,6 +91,7 @@ pub async fn load_fork(
             forks.target_lsn,
             forks.target_at,
             forks.follows,
+            case when forks.by_transfer then parents.plan end as donor_plan,
             forks.end_lsn,
             forks.end_at,
             forks.silent_since,
@@ -119,6 +130,7 @@ pub async fn load_fork(
         timeline: row.timeline,
         target: target(row.target_lsn, row.target_at),
         follows: row.follows,
+        donor_plan: row.donor_plan,
         end: row.end_lsn.map(position).zip(row.end_at),
         silent_since: row.silent_since,
         original: Names {

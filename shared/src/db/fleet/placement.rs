@@ -1,6 +1,7 @@
 //! Where a new resource goes: a server of its own, or a shared one with room. One that begins as a
 //! copy gets a server of its own, with a timeline that comes from that of the original; a follower
-//! is on the very timeline of its original.
+//! is on the very timeline of its original. One whose database is brought over is placed as if it began
+//! empty.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -63,7 +64,7 @@ pub async fn place(
             plans.name,
             plans.dedicated,
             plans.databases_per_server,
-            forks.restore_id as "restore?: RestoreId",
+            case when not forks.by_transfer then forks.restore_id end as "restore?: RestoreId",
             forks.parent_timeline_id as "parent?: TimelineId",
             forks.follows as "follows?"
         from resources
@@ -97,6 +98,7 @@ pub async fn place(
             new.participant,
         ),
     };
+    forget_transfer(conn, id).await?;
     let attached = sqlx::query!(
         r#"
         update resources
@@ -114,6 +116,18 @@ pub async fn place(
         server,
         recorded: Recorded::of(attached.rows_affected()),
     })
+}
+
+/// What was brought over was brought to where the resource is no more.
+async fn forget_transfer(conn: &mut PgConnection, id: ResourceId) -> Result<(), DbError> {
+    sqlx::query!(
+        "update forks set transferred_at = null where resource_id = $1 and by_transfer",
+        id.as_uuid(),
+    )
+    .execute(conn)
+    .await
+    .map_err(DbError::during("place a resource"))?;
+    Ok(())
 }
 
 /// What the data of a new participant comes from.

@@ -134,6 +134,7 @@ pub async fn load_resources(
             forks.parent_resource_id as "original?: ResourceId",
             forks.restore_id as "restore?: RestoreId",
             forks.follows as "follows?",
+            forks.donor_id is not null and forks.transferred_at is null as "is_donated?",
             coalesce(forks.problem, restores.problem) as fork_problem,
             participants.id as "participant?: ParticipantId",
             participants.state as "participant_state?: ParticipantState",
@@ -191,6 +192,7 @@ struct Joined {
     restore: Option<RestoreId>,
     follows: Option<bool>,
     fork_problem: Option<String>,
+    is_donated: Option<bool>,
     participant: Option<ParticipantId>,
     participant_destroy_requested: bool,
     restart_asked_at: Option<DateTime<Utc>>,
@@ -260,7 +262,7 @@ impl From<Joined> for ResourceRow {
             postgres_started_at: row.postgres_started_at,
             fork: row
                 .original
-                .map(|_| ForkView::of(row.restore, row.fork_problem)),
+                .map(|_| ForkView::of(row.restore, row.is_donated == Some(true), row.fork_problem)),
             follows: row.follows.unwrap_or(false),
             base,
         }

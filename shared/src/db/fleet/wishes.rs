@@ -8,6 +8,10 @@ use crate::ids::{ParticipantId, ResourceId};
 
 /// What a participant's spec must say about one attached resource.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what is independent of each other"
+)]
 pub struct DatabaseWish {
     /// The participant.
     pub participant: ParticipantId,
@@ -23,6 +27,10 @@ pub struct DatabaseWish {
     pub connection_limit: i32,
     /// Whether it shall be there or be gone.
     pub wanted: bool,
+    /// Whether the database shall be there with its owner: it is not made where it will be brought.
+    pub has_database: bool,
+    /// Whether the participant only gives the database to where the resource will be.
+    pub is_donor: bool,
     /// Whether a generation that was given covers that.
     pub covered: bool,
 }
@@ -39,19 +47,44 @@ pub async fn databases_wanted(
         r#"
         select
             resources.participant_id as "participant!: ParticipantId",
-            resources.id as "resource: ResourceId",
-            resources.database_name,
-            resources.role_name,
+            resources.id as "resource!: ResourceId",
+            resources.database_name as "database_name!",
+            resources.role_name as "role_name!",
             resources.verifier,
-            plans.connection_limit,
+            plans.connection_limit as "connection_limit!",
             resources.state <> 'deprovisioning' as "wanted!",
+            not exists (
+                select
+                from forks
+                where
+                    forks.resource_id = resources.id
+                    and forks.by_transfer
+                    and forks.transferred_at is null
+            ) as "has_database!",
+            false as "is_donor!",
             resources.instructed_generation is not null as "covered!"
         from resources
         join plans on plans.name = resources.plan
         where
             resources.participant_id = any($1)
             and (resources.verifier is not null or resources.state = 'deprovisioning')
-        order by resources.id
+        union all
+        select
+            forks.donor_id,
+            resources.id,
+            resources.database_name,
+            resources.role_name,
+            resources.verifier,
+            plans.connection_limit,
+            true,
+            true,
+            true,
+            true
+        from forks
+        join resources on resources.id = forks.resource_id
+        join plans on plans.name = resources.plan
+        where forks.donor_id = any($1) and resources.verifier is not null
+        order by 2
         "#,
         &participants,
     )

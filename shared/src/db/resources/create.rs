@@ -184,10 +184,13 @@ async fn insert_fork(
         r#"
         insert into forks (
             resource_id, parent_resource_id, parent_timeline_id, target_lsn, target_at, asked_at,
-            follows
+            follows, by_transfer
         )
-        select $1, resources.id, participants.timeline_id, $3, $4, $5, $6
+        select $1, resources.id, participants.timeline_id, $3, $4, $5, $6,
+            not (plans.dedicated and own_plans.dedicated)
         from resources
+        join plans on plans.name = resources.plan
+        join plans as own_plans on own_plans.name = $7
         join participants
             on participants.id = resources.participant_id and participants.role = 'leader'
         where
@@ -201,6 +204,7 @@ async fn insert_fork(
         at,
         new.now,
         fork.copying == Copying::Following,
+        new.plan,
     )
     .execute(executor)
     .await

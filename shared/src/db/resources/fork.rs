@@ -33,6 +33,10 @@ pub struct ForkOf {
     pub bytes_total: u64,
     /// WAL is replayed about up to here; null before that began.
     pub replay_lsn: Option<Lsn>,
+    /// Bytes of its database that were brought over from a hidden instance.
+    pub transferred_bytes: u64,
+    /// Size of that database in bytes; 0 before that is known, and for a copy that is itself restored.
+    pub transfer_bytes: u64,
     /// Whether it goes on, or went on, with what the original wrote since.
     pub follows: bool,
     /// Moment it was asked to go on by itself; null while it follows.
@@ -73,7 +77,9 @@ pub async fn fork_of(
             restores.created_at as "planned_at?",
             restores.bytes_done as "bytes_done?",
             restores.bytes_total as "bytes_total?",
-            restores.replay_lsn
+            restores.replay_lsn,
+            forks.transferred_bytes,
+            forks.transfer_bytes
         from forks
         join resources on resources.id = forks.resource_id
         join resources as parents on parents.id = forks.parent_resource_id
@@ -100,6 +106,8 @@ pub async fn fork_of(
         bytes_done: row.bytes_done.unwrap_or_default().unsigned_abs(),
         bytes_total: row.bytes_total.unwrap_or_default().unsigned_abs(),
         replay_lsn: lsn(row.replay_lsn),
+        transferred_bytes: row.transferred_bytes.unsigned_abs(),
+        transfer_bytes: row.transfer_bytes.unsigned_abs(),
         follows: row.follows,
         unfollow_requested_at: row.unfollow_requested_at,
         unfollowed_at: row.unfollowed_at,

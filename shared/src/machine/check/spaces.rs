@@ -289,6 +289,7 @@ fn resource_facts(point: &mut Point) -> resource::Facts {
             Source::Empty,
             Source::Wanted,
             Source::Planned,
+            Source::Donated,
             Source::Refused,
         ]),
         attached: attached(point),

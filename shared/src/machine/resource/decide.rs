@@ -99,6 +99,9 @@ fn create(facts: &Facts) -> Next {
             cadence::waiting(facts.time_in_state),
         );
     }
+    if facts.source == Source::Donated {
+        return Decision::perform(Step::Transfer, cadence::waiting(facts.time_in_state));
+    }
     match (facts.seen, facts.endpoint) {
         (Seen::Nothing, _) => Decision::perform(Step::Probe, Duration::ZERO),
         (Seen::Absent { outage, in_a_row }, _)

@@ -63,6 +63,18 @@ pub(super) const STORIES: &[Story] = &[
         ],
     },
     Story {
+        title: "a fork is brought to a shared server and goes",
+        scenes: &[
+            scene(
+                |world| {
+                    world.fork_by_transfer(false);
+                },
+                is_available,
+            ),
+            DESTROY,
+        ],
+    },
+    Story {
         title: "a fork of what cannot be restored",
         scenes: &[scene(
             |world| {

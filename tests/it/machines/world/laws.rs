@@ -1,6 +1,7 @@
 //! What must hold at every moment, checked where it could cease to.
 
 use shared::domain::{ParticipantState, ResourceState, ServerState};
+use shared::machine::resource::Source;
 
 use super::World;
 use super::rows::Rid;
@@ -15,6 +16,9 @@ impl World {
         });
         self.demand(held, || {
             format!("{id:?} is available without an acknowledged generation")
+        });
+        self.demand(row.source != Source::Donated, || {
+            format!("{id:?} is available and was not brought over")
         });
         let routed = self.endpoint.get(&id).copied();
         self.demand(routed == row.endpoint && routed.is_some(), || {

@@ -76,6 +76,8 @@ pub(crate) struct Fork {
     /// It was noted up to where the archive must have the original.
     pub(crate) noted: bool,
     pub(crate) can_be_restored: bool,
+    /// Its database is brought over from a hidden instance.
+    pub(crate) by_transfer: bool,
 }
 
 #[derive(Debug, Clone)]

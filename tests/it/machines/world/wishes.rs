@@ -21,6 +21,19 @@ impl World {
             Some(Fork {
                 noted: false,
                 can_be_restored,
+                by_transfer: false,
+            }),
+        )
+    }
+
+    /// A customer forks a resource, and one of the two shares its server.
+    pub(crate) fn fork_by_transfer(&mut self, dedicated: bool) -> Rid {
+        self.intend(
+            dedicated,
+            Some(Fork {
+                noted: false,
+                can_be_restored: true,
+                by_transfer: true,
             }),
         )
     }

@@ -32,6 +32,7 @@ pub(super) fn of(context: &Context, row: &ResourceRow, driver: Driver, look: &Lo
             None => Source::Empty,
             Some(ForkView::Wanted) => Source::Wanted,
             Some(ForkView::Planned(_)) => Source::Planned,
+            Some(ForkView::Donated(_)) => Source::Donated,
             Some(ForkView::Refused(_)) => Source::Refused,
         },
         attached: row.base.as_ref().map(|base| attached(row, base, look, now)),

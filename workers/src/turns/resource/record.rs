@@ -117,7 +117,7 @@ fn detail(row: &ResourceRow, event: Event, look: &Look) -> Option<String> {
 fn refusal(row: &ResourceRow) -> Option<String> {
     match &row.fork {
         Some(ForkView::Refused(problem)) => Some(problem.clone()),
-        Some(ForkView::Wanted | ForkView::Planned(_)) | None => None,
+        Some(ForkView::Wanted | ForkView::Planned(_) | ForkView::Donated(_)) | None => None,
     }
 }
 

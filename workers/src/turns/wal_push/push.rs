@@ -154,7 +154,7 @@ impl Slice<'_> {
 }
 
 /// Whether an agent that refuses so may be asked again soon: nothing is wrong.
-pub(in crate::turns) fn is_passing(refusal: &Refusal) -> bool {
+pub(crate) fn is_passing(refusal: &Refusal) -> bool {
     match refusal.code {
         RefusalCode::OldGeneration | RefusalCode::UnknownGeneration | RefusalCode::NotRunning => {
             true

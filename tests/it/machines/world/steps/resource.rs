@@ -55,6 +55,10 @@ impl World {
             }
             (Step::FindSource, _) => self.find_source(id),
             (Step::Place, _) => self.place(read)?,
+            (Step::Transfer, _) => self.rows.resources.update(id, version, |row| {
+                row.source = Source::Planned;
+                row.instructed = None;
+            })?,
             (Step::AwaitParticipant | Step::Repair | Step::AwaitRemoval, _) => {
                 self.wake_server_of(read);
             }
@@ -91,6 +95,7 @@ impl World {
             };
             row.source = match (fork.noted, fork.can_be_restored) {
                 (false, _) => Source::Wanted,
+                (true, true) if fork.by_transfer => Source::Donated,
                 (true, true) => Source::Planned,
                 (true, false) => Source::Refused,
             };
