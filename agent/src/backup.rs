@@ -12,6 +12,8 @@
 //! - Nothing is kept of a backup in this machine. PostgreSQL forgets one whose session ends, and so
 //!   do we: an agent that is killed, or a newer order, ends it for good. An order for an older one
 //!   that comes late ends nothing.
+//! - A follower is backed up like a leader, as far as it has replayed. One that is promoted
+//!   meanwhile has no backup.
 //! - Memory is bounded whatever the size of the database, and apart from that for WAL.
 //!
 //! Pages whose checksum is wrong are reported, and backed up as they are.
@@ -30,7 +32,7 @@ use crate::agent::Agent;
 use crate::archive::Archive;
 use crate::board::Running;
 use crate::held::{is_held, is_this_history};
-use crate::live::WalState;
+use crate::live::History;
 
 mod listing;
 mod packing;
@@ -103,7 +105,7 @@ impl Backups {
         &self,
         agent: &Agent,
         running: Running,
-        wal: &WalState,
+        history: &History,
         order: BackupOrder,
     ) -> Result<(), BackupId> {
         let backup = order.backup;
@@ -115,7 +117,7 @@ impl Backups {
             sockets: agent.paths.sockets(),
             data: agent.paths.data(),
             running,
-            segment_bytes: wal.segment_bytes,
+            segment_bytes: history.segment_bytes,
             order,
         };
         let mut current = self.lock();
@@ -199,18 +201,18 @@ pub(crate) async fn order(agent: &Agent, order: BackupOrder) -> Result<BackupSta
     let running = agent.board.facts().running;
     let running = running.ok_or_else(|| silent("PostgreSQL does not run".to_owned()))?;
     let sockets = agent.paths.sockets();
-    let wal = agent
+    let history = agent
         .sampler
-        .wal_state((&sockets, &running), &[], Instant::now() + PATIENCE)
+        .history((&sockets, &running), Instant::now() + PATIENCE)
         .await
         .map_err(|silence| silent(silence.to_string()))?;
-    is_this_history((order.system_identifier, order.run), &wal).map_err(refuse)?;
+    is_this_history((order.system_identifier, order.run), &history.writer).map_err(refuse)?;
     // Two orders of one backup at once: the second finds what the first began.
     if let Some(status) = agent.backups.bring(&order) {
         return Ok(status);
     }
     let backup: BackupId = order.backup;
-    let begun = agent.backups.begin(agent, running, &wal, order);
+    let begun = agent.backups.begin(agent, running, &history, order);
     begun.map_err(|newer| {
         let message = format!("backup {backup} is older than {newer}, which is in progress");
         refuse((RefusalCode::OldGeneration, message))

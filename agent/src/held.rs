@@ -5,7 +5,7 @@ use shared::agent_api::{InstanceSpec, RefusalCode};
 use shared::archive::layout::Run;
 use shared::ids::ParticipantId;
 
-use crate::live::WalState;
+use crate::live::Writer;
 
 /// Why a call is refused.
 pub(crate) type Refused = (RefusalCode, String);
@@ -35,12 +35,11 @@ pub(crate) fn is_held(
     Ok(())
 }
 
-/// Whether the WAL here is of this cluster and run.
+/// Whether the history here is of this cluster and run.
 pub(crate) fn is_this_history(
     (system_identifier, run): (u64, Run),
-    wal: &WalState,
+    writer: &Writer,
 ) -> Result<(), Refused> {
-    let writer = wal.writer;
     if writer.system_identifier != system_identifier {
         let message = format!(
             "system_identifier: this cluster has {}",
@@ -61,10 +60,7 @@ pub(crate) fn is_this_history(
 
 #[cfg(test)]
 mod tests {
-    use shared::units::Lsn;
-
     use super::*;
-    use crate::live::Writer;
     use crate::spec_check::tests::spec;
 
     #[test]
@@ -91,20 +87,14 @@ mod tests {
 
     #[test]
     fn a_call_about_another_history_is_refused() {
-        let wal = WalState {
-            writer: Writer {
-                system_identifier: 7,
-                tli: 1,
-                started_at: chrono::DateTime::UNIX_EPOCH,
-            },
-            looked_at: chrono::DateTime::UNIX_EPOCH,
-            flush_lsn: Lsn::default(),
-            segment_bytes: 16 * 1024 * 1024,
-            page_bytes: 8192,
-            slot_restart_lsn: None,
+        let writer = Writer {
+            system_identifier: 7,
+            tli: 1,
+            started_at: chrono::DateTime::UNIX_EPOCH,
         };
         let code = |system_identifier, epoch, tli| {
-            is_this_history((system_identifier, Run { epoch, tli }), &wal).map_err(|(code, _)| code)
+            is_this_history((system_identifier, Run { epoch, tli }), &writer)
+                .map_err(|(code, _)| code)
         };
         assert_eq!(code(7, 1, 1), Ok(()));
         assert_eq!(code(8, 1, 1), Err(RefusalCode::OtherHistory));

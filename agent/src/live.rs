@@ -21,8 +21,10 @@ use tokio::time::{Instant, timeout};
 use crate::board::Running;
 use crate::render::BOOTSTRAP_ROLE;
 
+mod history;
 mod wal;
 
+pub(crate) use history::History;
 pub(crate) use wal::{Silence, WalState, Writer};
 
 /// Longest time an answer of ours waits for PostgreSQL.

@@ -93,7 +93,7 @@ pub(crate) async fn push(agent: &Agent, push: WalPush) -> Result<WalPushed, Refu
         .wal_state((&sockets, &running), slots, deadline)
         .await
         .map_err(|silence| silent(silence.to_string()))?;
-    is_this_history((push.system_identifier, push.run), &wal)
+    is_this_history((push.system_identifier, push.run), &wal.writer)
         .and_then(|()| check::places(&push, wal.segment_bytes))
         .map_err(|(code, message)| refuse(code, message))?;
     let calling = Calling {

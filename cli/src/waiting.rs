@@ -385,6 +385,7 @@ mod tests {
             state: BackupState::Running,
             reason: BackupReason::Request,
             shared: false,
+            from_follower: false,
             start_lsn: None,
             stop_lsn: None,
             stopped_at: None,

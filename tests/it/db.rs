@@ -2,6 +2,7 @@
 
 mod alerts;
 mod archive;
+mod backup_followers;
 mod backups;
 mod intents;
 mod jobs;

@@ -82,9 +82,7 @@ impl Work {
             .context("failed to begin the backup in PostgreSQL")?;
         let packed = tokio::select! {
             packed = self.pack(&started) => packed?,
-            error = session.lost() => {
-                return Err(error).context("PostgreSQL has ended the session of the backup");
-            }
+            error = session.lost() => return Err(error),
         };
         let stopped = session
             .stop()

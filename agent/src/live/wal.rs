@@ -15,7 +15,7 @@ use crate::catalog::slots;
 
 /// Longest time that PostgreSQL is given for the questions of one push. Longer than for a status:
 /// nobody judges by it whether PostgreSQL lives.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where the WAL is, of what form it is, and what the slot holds of it. The position says nothing
 /// about `tli`; the name of the file that it is in does. The moment is taken before the position:
@@ -175,7 +175,7 @@ impl Sampler {
 impl Kept {
     /// A connection that something went wrong on is not used again: an answer may still be on its
     /// way.
-    fn keep_if_well<T>(&mut self, answer: Result<T, Silence>) -> Result<T, Silence> {
+    pub(super) fn keep_if_well<T>(&mut self, answer: Result<T, Silence>) -> Result<T, Silence> {
         if answer.is_err() {
             self.connection = None;
         }
@@ -197,11 +197,6 @@ fn understand(row: StateRow) -> Result<WalState, Silence> {
     ) = row;
     let is_lost = status.is_none_or(|status| slot_wal(&status) == SlotWal::Lost);
     let restart_lsn = restart_lsn.filter(|_| !is_lost);
-    let size = |bytes: i64| -> Result<u64, Silence> {
-        let size = u64::try_from(bytes).ok();
-        size.filter(|size| size.is_power_of_two())
-            .ok_or_else(|| Silence::Nonsense(bytes.to_string()))
-    };
     let number = system_identifier.parse();
     Ok(WalState {
         writer: Writer {
@@ -215,6 +210,13 @@ fn understand(row: StateRow) -> Result<WalState, Silence> {
         page_bytes: size(page_bytes)?,
         slot_restart_lsn: restart_lsn.map(|lsn| position(&lsn)).transpose()?,
     })
+}
+
+/// The size of a segment or page in bytes.
+pub(super) fn size(bytes: i64) -> Result<u64, Silence> {
+    let size = u64::try_from(bytes).ok();
+    size.filter(|size| size.is_power_of_two())
+        .ok_or_else(|| Silence::Nonsense(bytes.to_string()))
 }
 
 fn position(text: &str) -> Result<Lsn, Silence> {

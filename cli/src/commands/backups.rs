@@ -42,6 +42,7 @@ impl Backups {
             "STARTED",
             "STATE",
             "WHY",
+            "OF",
             "TOOK",
             "SIZE",
             "STORED",
@@ -55,12 +56,17 @@ impl Backups {
     }
 }
 
-fn row(backup: &Backup) -> [String; 9] {
+fn row(backup: &Backup) -> [String; 10] {
     let state = match backup.state {
         BackupState::Running => percent(backup.bytes_done, backup.bytes_total),
         BackupState::Finished | BackupState::Failed | BackupState::Expiring => {
             backup.state.to_string()
         }
+    };
+    let origin = if backup.from_follower {
+        "follower"
+    } else {
+        "leader"
     };
     let took = backup.finished_at.map(|at| span(at - backup.started_at));
     let pages = backup.damaged_pages.filter(|pages| *pages > 0);
@@ -69,6 +75,7 @@ fn row(backup: &Backup) -> [String; 9] {
         moment(backup.started_at),
         state,
         backup.reason.to_string(),
+        origin.to_owned(),
         or_dash(took),
         or_dash(backup.bytes_total.map(bytes)),
         or_dash(backup.stored_bytes.map(bytes)),

@@ -27,9 +27,11 @@ pub struct Manifest {
     pub start_lsn: Lsn,
     /// The cluster is consistent from here on: no target may lie before.
     pub stop_lsn: Lsn,
-    /// Moment the backup began.
+    /// Moment the backup began, by the clock of its server.
     pub started_at: DateTime<Utc>,
-    /// Moment it was complete: no target in time may lie before.
+    /// No target in time may lie before, by the clock of the leader: the moment it was complete; of
+    /// one that was taken from a follower the moment of the last commit in it, which may be long
+    /// before the backup began.
     pub stopped_at: DateTime<Utc>,
     /// Version of PostgreSQL, as in `server_version`.
     pub postgres_version: String,

@@ -13,7 +13,7 @@ use super::frame::{self, Content, FrameError};
 use super::layout::{Prefix, Run};
 use super::manifest::Manifest;
 use super::store::{Listed, ObjectStore, StoreError};
-use crate::ids::{BackupId, TimelineId};
+use crate::ids::{BackupId, ParticipantId, TimelineId};
 use crate::units::Lsn;
 
 /// A base backup that is complete.
@@ -33,7 +33,8 @@ pub struct Sentinel {
     pub stop_lsn: Lsn,
     /// Moment it began, by the clock of its server.
     pub started_at: DateTime<Utc>,
-    /// Moment it was complete, by the clock of its server.
+    /// First moment that can be restored from it, by the clock of the leader: when it was complete,
+    /// or the last commit that is in one that was taken from a follower.
     pub stopped_at: DateTime<Utc>,
     /// Bytes of the files.
     pub plain_bytes: u64,
@@ -43,6 +44,9 @@ pub struct Sentinel {
     pub pieces: u32,
     /// Pages whose checksum was wrong, counted up to the hundred that the manifest names.
     pub damaged_pages: u64,
+    /// The follower that it was taken from; null if it was the leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follower: Option<ParticipantId>,
 }
 
 /// What is in the archive is no complete backup.
@@ -99,8 +103,8 @@ impl Sentinel {
         is_of.then_some(Some(found)).ok_or(Unread::Other(backup))
     }
 
-    /// The sentinel of `backup`, whose `manifest` was read as an object and whose pieces are in
-    /// `listed`, the complete list of its objects.
+    /// The sentinel of `backup` of a leader, whose `manifest` was read as an object and whose pieces
+    /// are in `listed`, the complete list of its objects.
     ///
     /// # Errors
     /// [`Incomplete`] if anything is missing or is not about this backup.
@@ -150,6 +154,7 @@ impl Sentinel {
             stored_bytes,
             pieces,
             damaged_pages: u64::try_from(manifest.damaged_pages.len()).unwrap_or(u64::MAX),
+            follower: None,
         })
     }
 
@@ -231,6 +236,19 @@ mod tests {
         assert_eq!(sentinel.stored_bytes, 35);
         let read: Sentinel = serde_json::from_slice(&sentinel.to_json()).unwrap();
         assert_eq!(read, sentinel);
+    }
+
+    #[test]
+    fn only_a_sentinel_of_a_follower_names_it() {
+        let of_leader = of(&manifest(), &[1, 2, 3]).unwrap();
+        let text = String::from_utf8(of_leader.to_json()).unwrap();
+        assert!(!text.contains("follower"), "who is older writes the same");
+        let of_follower = Sentinel {
+            follower: Some(ParticipantId::new()),
+            ..of_leader
+        };
+        let read: Sentinel = serde_json::from_slice(&of_follower.to_json()).unwrap();
+        assert_eq!(read, of_follower);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod advance;
 mod asked;
+mod backup_followers;
 mod backup_row;
 mod backup_schedule;
 mod backups;
@@ -28,6 +29,9 @@ mod restores;
 
 pub use advance::{Position, Progress, advance, record_gap};
 pub use asked::{ask_for_pushes, ask_to_push};
+pub use backup_followers::{
+    FollowerToRead, NewestOfRun, follower_of_backup, followers_to_back_up, newest_of_run,
+};
 pub use backup_row::{BackupRow, RunningBackup, load_backup};
 pub use backup_schedule::{
     Candidate, DueBackup, backup_candidates, due_backups, reason_for_backup,

@@ -20,13 +20,16 @@ pub struct Backup {
     pub reason: BackupReason,
     /// Whether it is of a server that other databases are on too: it holds theirs as well.
     pub shared: bool,
+    /// Whether it is taken from a follower, and not from the leader.
+    #[serde(default)]
+    pub from_follower: bool,
     /// Replay begins here; null while it runs.
     #[schema(value_type = Option<String>, example = "0/3000028")]
     pub start_lsn: Option<Lsn>,
     /// First position that can be restored from it; null while it runs.
     #[schema(value_type = Option<String>, example = "0/3000138")]
     pub stop_lsn: Option<Lsn>,
-    /// First moment that can be restored from it, by the clock of the server; null while it runs.
+    /// First moment that can be restored from it, by the clock of the leader; null while it runs.
     pub stopped_at: Option<DateTime<Utc>>,
     /// Bytes of files that are in the archive.
     pub bytes_done: u64,
@@ -49,6 +52,7 @@ impl From<stored::Backup> for Backup {
             state: backup.state,
             reason: backup.reason,
             shared: backup.is_shared,
+            from_follower: backup.is_of_follower,
             start_lsn: backup.start_lsn,
             stop_lsn: backup.stop_lsn,
             stopped_at: backup.stopped_at,

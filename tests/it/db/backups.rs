@@ -80,6 +80,7 @@ impl Fixture {
             stored_bytes: 300,
             pieces: 2,
             damaged_pages: 0,
+            follower: None,
         };
         let finished = finish_backup(self.pool(), &sentinel, later(seconds)).await;
         finished.unwrap()

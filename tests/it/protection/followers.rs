@@ -26,14 +26,17 @@ use super::world::Protected;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A follower that can be read, and a connection to it.
-async fn follow(protected: &Protected, name: &str) -> anyhow::Result<(ResourceId, PgConnection)> {
+pub(super) async fn follow(
+    protected: &Protected,
+    name: &str,
+) -> anyhow::Result<(ResourceId, PgConnection)> {
     let id = protected.world.follow(protected.id, name).await?;
     protected.world.until(id, ResourceState::Available).await?;
     Ok((id, protected.world.connect(id).await?))
 }
 
 /// Waits until a follower has all of `expected`.
-async fn until_numbers(
+pub(super) async fn until_numbers(
     protected: &Protected,
     follower: ResourceId,
     expected: &[i32],
@@ -57,7 +60,7 @@ async fn until_numbers(
 }
 
 /// Waits until the newest look at a follower is as wished.
-async fn until_seen(
+pub(super) async fn until_seen(
     protected: &Protected,
     follower: ResourceId,
     wished: impl Fn(&Observation) -> bool,

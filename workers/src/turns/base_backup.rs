@@ -11,6 +11,10 @@
 //! on from any point. What an agent has lost – it was killed – is given up, unless its manifest is
 //! there: then the backup is complete, whoever knows it.
 //!
+//! It is taken from a follower where one has what the leader has ([`source`]); the WAL that it needs is
+//! pushed by the leader all the same. A follower may be promoted, replaced or lost meanwhile, and
+//! nobody waits for its backup: it is given up, and the next one is taken from the leader.
+//!
 //! The sentinel is written when everything that the manifest names was seen in the archive, and the
 //! WAL that makes it consistent too. Without it there is no backup. Objects of a backup that was
 //! given up are deleted by [`expire`](super::expire).
@@ -19,6 +23,7 @@ mod begin;
 mod error;
 mod finish;
 mod follow;
+mod source;
 mod told;
 
 use std::time::Duration;
@@ -55,6 +60,7 @@ struct Making<'a> {
     row: &'a BackupRow,
     leader: &'a Leader,
     epoch: &'a Epoch,
+    /// The leader's.
     agent: AgentAddress,
 }
 
@@ -149,7 +155,13 @@ impl Making<'_> {
                 let problem = "its server does not write the timeline any more";
                 self.give_up(running, problem).await
             }
-            Some(running) => self.follow(running).await,
+            Some(running) => {
+                let Some(source) = self.source_of(running).await? else {
+                    let problem = "the follower that it was taken from follows no more, or is away";
+                    return self.after_a_loss(running, problem).await;
+                };
+                self.follow(running, source).await
+            }
         }
     }
 

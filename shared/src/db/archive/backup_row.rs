@@ -33,7 +33,7 @@ pub struct RunningBackup {
     pub id: BackupId,
     /// Epoch and `tli` it is made in.
     pub run: Run,
-    /// Participant it is taken from.
+    /// Participant it is taken from: the leader of the epoch, or a follower.
     pub participant: ParticipantId,
     /// Why it was begun.
     pub reason: BackupReason,
@@ -48,10 +48,9 @@ pub struct RunningBackup {
 }
 
 impl RunningBackup {
-    /// Whether it is of this epoch and leader.
+    /// Whether it is of this epoch, whoever it is taken from.
     pub fn is_of(&self, epoch: &Epoch) -> bool {
-        let record = &epoch.record;
-        self.run == record.run() && self.participant == record.participant
+        self.run == epoch.record.run()
     }
 }
 

@@ -23,7 +23,7 @@ pub struct NewBackup {
     pub timeline: TimelineId,
     /// Epoch and `tli` it is made in.
     pub run: Run,
-    /// Participant it is taken from.
+    /// Participant it is taken from: the leader of the epoch, or a follower.
     pub participant: ParticipantId,
     /// Why.
     pub reason: BackupReason,

@@ -182,11 +182,13 @@ pub struct Backup {
     pub reason: BackupReason,
     /// Whether its server has databases of other resources, which are in it too.
     pub is_shared: bool,
+    /// Whether it is taken from a follower, and not from the leader of its epoch.
+    pub is_of_follower: bool,
     /// Replay begins here; null while it runs.
     pub start_lsn: Option<Lsn>,
     /// It is consistent from here on; null while it runs.
     pub stop_lsn: Option<Lsn>,
-    /// Moment it was complete, by the clock of its server; null while it runs.
+    /// First moment that can be restored from it, by the clock of the leader; null while it runs.
     pub stopped_at: Option<DateTime<Utc>>,
     /// Bytes of files that are in the archive.
     pub bytes_done: i64,
@@ -216,6 +218,7 @@ pub async fn backups_of(
             backups.state as "state: BackupState",
             backups.reason as "reason: BackupReason",
             not plans.dedicated as "is_shared!",
+            backups.participant_id <> epochs.participant_id as "is_of_follower!",
             backups.start_lsn,
             backups.stop_lsn,
             backups.stopped_at,
@@ -230,6 +233,8 @@ pub async fn backups_of(
         join servers on servers.id = participants.server_id
         join plans on plans.name = servers.plan
         join backups on backups.timeline_id = participants.timeline_id
+        join epochs
+            on epochs.timeline_id = backups.timeline_id and epochs.number = backups.epoch_number
         where
             resources.id = $1
             and backups.state in ('running', 'finished')
@@ -251,6 +256,7 @@ pub async fn backups_of(
             state: row.state,
             reason: row.reason,
             is_shared: row.is_shared,
+            is_of_follower: row.is_of_follower,
             start_lsn: row.start_lsn.map(lsn),
             stop_lsn: row.stop_lsn.map(lsn),
             stopped_at: row.stopped_at,

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use shared::agent_api::InstanceSpec;
 use shared::agent_api::backup::{BackupOrder, BackupPhase, BackupStatus, WritePlace};
 use shared::agent_api::client::AgentError;
 use shared::archive::frame::{self, Content};
 use shared::archive::manifest::Manifest;
 use shared::ids::{BackupId, RequestId};
+use tests::agent_server::AgentServer;
 use tokio::time::{Instant, sleep};
 
 use crate::agent::archiving::{RUN, World};
@@ -16,12 +18,34 @@ use crate::agent::archiving::{RUN, World};
 /// Longest wait for a backup.
 const PATIENCE: Duration = Duration::from_mins(3);
 
+/// Whom a backup is taken from, and whose archive it goes to.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) server: &'a AgentServer,
+    pub(crate) spec: &'a InstanceSpec,
+}
+
+impl<'a> From<&'a World> for Subject<'a> {
+    fn from(world: &'a World) -> Self {
+        Self {
+            world,
+            server: &world.server,
+            spec: &world.spec,
+        }
+    }
+}
+
 /// An order without places for pieces.
-pub(super) async fn order(world: &World, backup: BackupId) -> anyhow::Result<BackupOrder> {
+pub(crate) async fn order(
+    of: impl Into<Subject<'_>>,
+    backup: BackupId,
+) -> anyhow::Result<BackupOrder> {
+    let Subject { world, spec, .. } = of.into();
     Ok(BackupOrder {
         backup,
-        participant: world.spec.participant,
-        generation: world.spec.generation,
+        participant: spec.participant,
+        generation: spec.generation,
         timeline: world.prefix.timeline,
         system_identifier: world.prefix.system_identifier,
         run: RUN,
@@ -36,8 +60,12 @@ async fn place(world: &World, key: &str) -> anyhow::Result<WritePlace> {
 }
 
 /// Makes a call.
-pub(super) async fn send(world: &World, order: &BackupOrder) -> Result<BackupStatus, AgentError> {
-    let (client, address) = (&world.server.client, world.server.address);
+pub(crate) async fn send(
+    of: impl Into<Subject<'_>>,
+    order: &BackupOrder,
+) -> Result<BackupStatus, AgentError> {
+    let server = of.into().server;
+    let (client, address) = (&server.client, server.address);
     client.order_backup(address, order, RequestId::new()).await
 }
 
@@ -48,15 +76,17 @@ pub(super) async fn status(world: &World) -> Result<Option<BackupStatus>, AgentE
 }
 
 /// Orders a backup and brings what it wants, until `enough`.
-pub(super) async fn drive(
-    world: &World,
+pub(crate) async fn drive(
+    of: impl Into<Subject<'_>>,
     backup: BackupId,
     enough: impl Fn(&BackupStatus) -> bool,
 ) -> anyhow::Result<BackupStatus> {
+    let subject = of.into();
+    let world = subject.world;
     let deadline = Instant::now() + PATIENCE;
-    let mut order = order(world, backup).await?;
+    let mut order = order(subject, backup).await?;
     loop {
-        let status = send(world, &order).await?;
+        let status = send(subject, &order).await?;
         ensure!(status.backup == backup);
         if enough(&status) || status.phase != BackupPhase::Running {
             return Ok(status);
@@ -64,7 +94,7 @@ pub(super) async fn drive(
         ensure!(
             Instant::now() < deadline,
             "not yet: {status:#?}\n{}",
-            world.server.agent_log()
+            subject.server.agent_log()
         );
         order.pieces.clear();
         for number in status.wants_pieces {
@@ -76,9 +106,13 @@ pub(super) async fn drive(
 }
 
 /// Makes a whole backup. Gives its manifest.
-pub(crate) async fn back_up(world: &World) -> anyhow::Result<(BackupStatus, Manifest)> {
+pub(crate) async fn back_up(
+    of: impl Into<Subject<'_>>,
+) -> anyhow::Result<(BackupStatus, Manifest)> {
+    let subject = of.into();
+    let world = subject.world;
     let backup = BackupId::new();
-    let status = drive(world, backup, |_| false).await?;
+    let status = drive(subject, backup, |_| false).await?;
     ensure!(
         matches!(status.phase, BackupPhase::Finished { .. }),
         "{status:#?}"

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::db::archive::{NewBackup, begin_backup, reason_for_backup};
+use shared::db::archive::{NewBackup, begin_backup};
 use shared::ids::BackupId;
 
 use super::{Came, Making};
@@ -15,6 +15,7 @@ impl Making<'_> {
         if self.epoch.watermark <= self.epoch.record.start {
             return Ok(Came::Nowhere);
         }
+        let (source, reason) = self.choose().await?;
         if !self.turn.still_mine() {
             return Ok(Came::Overtaken);
         }
@@ -22,14 +23,15 @@ impl Making<'_> {
             id: BackupId::new(),
             timeline: self.row.timeline,
             run: self.epoch.record.run(),
-            participant: self.leader.participant,
-            reason: reason_for_backup(&context.pool, self.row.timeline).await?,
+            participant: source.participant,
+            reason,
             request_id: self.row.request_id,
             now: context.now(),
         };
         if begin_backup(&context.pool, &new).await? {
             tracing::info!(
                 at = "start", timeline.id = %new.timeline, backup.id = %new.id,
+                participant.id = %new.participant, follower = source.follows,
                 reason = %new.reason, request_id = %new.request_id, "base backup",
             );
         }

@@ -2,7 +2,9 @@
 
 use shared::archive::sentinel::Sentinel;
 use shared::archive::store::{Listed, Put, StoreError};
-use shared::db::archive::{RunningBackup, finish_backup, is_gap_within, may_have_sentinel};
+use shared::db::archive::{
+    RunningBackup, finish_backup, is_gap_within, may_have_sentinel, newest_of_run,
+};
 use shared::domain::JobKind;
 use shared::queue::Member;
 
@@ -15,14 +17,17 @@ use crate::turns::since;
 const PAGE: u16 = 1000;
 
 impl Making<'_> {
-    /// The agent has lost the backup. If its manifest is there, it was complete before.
-    pub(super) async fn after_a_loss(&self, running: &RunningBackup) -> Result<Came, TurnError> {
+    /// Nobody works on the backup any more. If its manifest is there, it was complete before.
+    pub(super) async fn after_a_loss(
+        &self,
+        running: &RunningBackup,
+        problem: &str,
+    ) -> Result<Came, TurnError> {
         let key = self.epoch.record.prefix().backup_manifest(running.id);
         if self.archive.store.get(&key, Some(0..1)).await?.is_some() {
             return self.finish(running).await;
         }
-        self.give_up(running, "its agent was restarted before it was complete")
-            .await
+        self.give_up(running, problem).await
     }
 
     /// Completes a backup that the agent has finished.
@@ -32,6 +37,9 @@ impl Making<'_> {
             Err(problem) => return self.give_up(running, &problem).await,
         };
         let (epoch, pool) = (self.epoch, &self.context.pool);
+        if let Some(problem) = self.begins_too_early(running, &sentinel).await? {
+            return self.give_up(running, problem).await;
+        }
         let wal = (sentinel.start_lsn, sentinel.stop_lsn);
         if is_gap_within(pool, (self.row.timeline, running.run.epoch), wal).await? {
             let problem = "WAL that was written meanwhile is lost to the archive";
@@ -58,6 +66,25 @@ impl Making<'_> {
         Ok(Came::ToTheEnd)
     }
 
+    /// What is wrong with the beginning of a backup of a follower, which lies in the past; null if
+    /// nothing is. The archive has WAL from the start of the epoch and of the newest backup on; and
+    /// only what is newer than that one counts as newest when the next is due.
+    async fn begins_too_early(
+        &self,
+        running: &RunningBackup,
+        sentinel: &Sentinel,
+    ) -> Result<Option<&'static str>, TurnError> {
+        if !self.is_of_follower(running) {
+            return Ok(None);
+        }
+        if sentinel.start_lsn < self.epoch.record.start {
+            return Ok(Some("it begins before the archive of its epoch does"));
+        }
+        let newest = newest_of_run(&self.context.pool, self.row.timeline, running.run).await?;
+        let is_older = newest.is_some_and(|newest| sentinel.start_lsn < newest.start_lsn);
+        Ok(is_older.then_some("it begins before the newest backup does"))
+    }
+
     /// Without the WAL until it is consistent a backup is worth nothing: waits for that.
     pub(super) async fn until_pushed(&self, running: &RunningBackup) -> Came {
         let push = Member::of_job(JobKind::WalPush, self.row.timeline.as_uuid());
@@ -78,6 +105,11 @@ impl Making<'_> {
         let listed = self.list(&prefix.backup(running.id)).await?;
         let of = (prefix, running.run, running.id);
         let sentinel = Sentinel::of(of, &manifest, &listed);
+        let follower = self.is_of_follower(running).then_some(running.participant);
+        let sentinel = sentinel.map(|sentinel| Sentinel {
+            follower,
+            ..sentinel
+        });
         Ok(sentinel.map_err(|error| shared::telemetry::chain(&error).to_string()))
     }
 
@@ -130,6 +162,7 @@ impl Making<'_> {
         let took = since(self.context.now(), running.started_at);
         tracing::info!(
             at = "finish", timeline.id = %self.row.timeline, backup.id = %running.id,
+            participant.id = %running.participant, follower = sentinel.follower.is_some(),
             reason = %running.reason, request_id = %self.row.request_id,
             start = %sentinel.start_lsn, stop = %sentinel.stop_lsn,
             plain.bytes = sentinel.plain_bytes, stored.bytes = sentinel.stored_bytes,

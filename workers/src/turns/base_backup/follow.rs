@@ -10,6 +10,7 @@ use shared::archive::store::StoreError;
 use shared::db::archive::{BackupProgress, RunningBackup, note_backup_progress};
 use shared::machine::cadence;
 
+use super::source::Source;
 use super::{Came, Making};
 use crate::ring::TurnError;
 use crate::turns::since;
@@ -25,19 +26,32 @@ const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
 /// Longest time without progress. An agent gives up by itself long before: nobody works on it.
 const STALLED_AFTER: TimeDelta = TimeDelta::minutes(30);
 
+/// Longest time without progress after which a follower that does not take calls is still waited for.
+/// The leader can be backed up instead.
+const FOLLOWER_AWAY_AT_MOST: TimeDelta = TimeDelta::minutes(1);
+
 impl Making<'_> {
     /// Looks where the backup stands, and brings it forward.
-    pub(super) async fn follow(&self, running: &RunningBackup) -> Result<Came, TurnError> {
+    pub(super) async fn follow(
+        &self,
+        running: &RunningBackup,
+        source: Source,
+    ) -> Result<Came, TurnError> {
         let client = self.context.agents.client();
         let request_id = self.row.request_id;
-        let status = client.backup_status(self.agent, request_id).await?;
+        let status = match client.backup_status(source.agent, request_id).await {
+            Ok(status) => status,
+            Err(error) if source.follows => return self.away(running, &error).await,
+            Err(error) => return Err(error.into()),
+        };
         let own = status.filter(|status| status.backup == running.id);
         let Some(status) = own else {
             return if running.ordered_at.is_some() {
-                self.after_a_loss(running).await
+                let problem = "its agent was restarted before it was complete";
+                self.after_a_loss(running, problem).await
             } else {
                 let at_first: Vec<u32> = (1..=PLACES_AT_FIRST).collect();
-                self.order(running, &at_first).await
+                self.order((running, source), &at_first).await
             };
         };
         self.note(running, &status).await?;
@@ -49,7 +63,7 @@ impl Making<'_> {
             BackupPhase::Running if status.wants_pieces.is_empty() && !status.wants_manifest => {
                 Ok(self.later(running))
             }
-            BackupPhase::Running => self.order(running, &status.wants_pieces).await,
+            BackupPhase::Running => self.order((running, source), &status.wants_pieces).await,
             BackupPhase::Finished { stop_lsn, .. } if self.epoch.watermark < *stop_lsn => {
                 Ok(self.until_pushed(running).await)
             }
@@ -59,15 +73,20 @@ impl Making<'_> {
     }
 
     /// Tells the agent of the backup, or brings it these places.
-    async fn order(&self, running: &RunningBackup, pieces: &[u32]) -> Result<Came, TurnError> {
-        let order = self.order_of(running, pieces).await?;
+    async fn order(
+        &self,
+        (running, source): (&RunningBackup, Source),
+        pieces: &[u32],
+    ) -> Result<Came, TurnError> {
+        let order = self.order_of((running, source), pieces).await?;
         if !self.turn.still_mine() {
             return Ok(Came::Overtaken);
         }
         let client = self.context.agents.client();
-        let answer = client.order_backup(self.agent, &order, self.row.request_id);
+        let answer = client.order_backup(source.agent, &order, self.row.request_id);
         let status = match answer.await {
             Ok(status) => status,
+            Err(error) if source.follows => return self.away(running, &error).await,
             Err(error) => return self.unanswered(error),
         };
         self.context.borders.within().await;
@@ -77,7 +96,7 @@ impl Making<'_> {
 
     async fn order_of(
         &self,
-        running: &RunningBackup,
+        (running, source): (&RunningBackup, Source),
         pieces: &[u32],
     ) -> Result<BackupOrder, StoreError> {
         let record = &self.epoch.record;
@@ -89,8 +108,8 @@ impl Making<'_> {
         }
         Ok(BackupOrder {
             backup: running.id,
-            participant: self.leader.participant,
-            generation: self.leader.generation,
+            participant: source.participant,
+            generation: source.generation,
             timeline: record.timeline,
             system_identifier: record.system_identifier,
             run: running.run,
@@ -123,6 +142,23 @@ impl Making<'_> {
     pub(super) fn later(&self, running: &RunningBackup) -> Came {
         let age = since(self.context.now(), running.started_at);
         Came::Along(cadence::waiting(age).min(LOOK_AT_LEAST))
+    }
+
+    /// The agent of a follower does not answer, or refuses. It is asked again for a while, unless it
+    /// refuses for good; nothing waits for it.
+    async fn away(&self, running: &RunningBackup, error: &AgentError) -> Result<Came, TurnError> {
+        let source: &dyn std::error::Error = error;
+        let problem = shared::telemetry::chain(source).to_string();
+        let refuses = error.refusal().is_some_and(|refusal| !is_passing(refusal));
+        if refuses || self.context.now() - running.moved_at > FOLLOWER_AWAY_AT_MOST {
+            return self.after_a_loss(running, &problem).await;
+        }
+        tracing::debug!(
+            timeline.id = %self.row.timeline, participant.id = %running.participant,
+            request_id = %self.row.request_id, error = problem,
+            "the backup of a follower is waited for",
+        );
+        Ok(Came::Nowhere)
     }
 
     /// An agent that holds another instruction just now, or whose PostgreSQL is just not there, is
