@@ -4,7 +4,7 @@
 mod control;
 mod customer;
 
-use control::{Control, archive_variables};
+pub(crate) use control::{Control, archive_variables};
 pub(crate) use customer::{Customer, flush_lsn};
 
 use std::time::Duration;

@@ -1,10 +1,12 @@
 //! Pushing WAL: a backlog, beside pgBackRest and WAL-E; as fast as PostgreSQL writes; how long commits
-//! take into the archive; what a restore finds of it; and what an idle database costs.
+//! take into the archive; what one worker pushes; what a restore finds of it; and what an idle database
+//! costs.
 
 mod backlog;
 mod hour;
 mod idle;
 mod steady;
+mod timelines;
 mod writing;
 
 use serde_json::json;
@@ -29,6 +31,18 @@ pub(crate) struct Options {
     /// Time for which commits are followed on their way into the archive, in seconds.
     #[arg(long, default_value_t = 180)]
     steady_seconds: u64,
+
+    /// Timelines with WAL to push.
+    #[arg(long, default_value_t = 1000)]
+    timelines: u32,
+
+    /// Plan of the servers of these timelines.
+    #[arg(long, default_value = "standard")]
+    timelines_plan: String,
+
+    /// Time for which their pushes are measured, in seconds.
+    #[arg(long, default_value_t = 120)]
+    timelines_seconds: u64,
 
     /// Time for which a busy database writes whose objects are counted, in seconds.
     #[arg(long, default_value_t = 120)]
@@ -56,6 +70,8 @@ enum Part {
     Writing,
     /// How long commits take into the archive.
     Steady,
+    /// Many timelines, pushed by one worker.
+    Timelines,
     /// How many objects a restore fetches for what a busy database wrote.
     Hour,
     /// What a database costs that nobody uses.
@@ -75,6 +91,9 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
         "rounds": options.common.rounds,
         "seconds": options.seconds,
         "steady_seconds": options.steady_seconds,
+        "timelines": options.timelines,
+        "timelines_plan": options.timelines_plan,
+        "timelines_seconds": options.timelines_seconds,
         "hour_seconds": options.hour_seconds,
         "hour_rate": options.hour_rate,
         "idle_seconds": options.idle_seconds,
@@ -87,6 +106,9 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
     }
     if options.runs(Part::Steady) {
         steady::run(options, report).await?;
+    }
+    if options.runs(Part::Timelines) {
+        timelines::run(options, report).await?;
     }
     if options.runs(Part::Hour) {
         hour::run(options, report).await?;

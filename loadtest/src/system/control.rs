@@ -13,13 +13,14 @@ use shared::domain::TokenScope;
 use shared::ids::TokenId;
 use shared::process::{
     Account, DeathSignal, EmbeddedPostgres, EmbeddedPostgresOptions, Launched, Lifetime,
-    PostgresInstallations, Program, free_port,
+    PostgresInstallations, Program, free_port, processes_in,
 };
 use shared::secret::{Secret, Vault};
 use sqlx::PgPool;
 use tempfile::TempDir;
 
 use crate::archiving::{BUCKET, KEY_ID};
+use crate::cpu;
 use crate::redis_process::RedisProcess;
 
 /// Name of the control database.
@@ -114,6 +115,16 @@ impl Control {
             "the token is not new"
         );
         Ok(secret)
+    }
+
+    /// Processor time of the control database so far, of all processes that run.
+    pub(crate) fn postgres_time(&self) -> anyhow::Result<Duration> {
+        let mut time = Duration::ZERO;
+        for process in processes_in(self.postgres.data_directory())? {
+            // One may end while we read.
+            time += cpu::time_of(process.pid()).unwrap_or_default();
+        }
+        Ok(time)
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
