@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use shared::agent_api::PROBER_ROLE;
 use shared::db::fleet::load_resources;
 use shared::domain::{BackupState, DatabaseUrl, OperationState, ResourceState};
-use shared::http_api::{Backup, Operation, Page, Resource, ResourceDetail};
+use shared::http_api::{Backup, Operation, Page, Resource, ResourceDetail, ResourceUrl};
 use shared::ids::ResourceId;
 use shared::ports::Provider as _;
-use shared::process::{Launched, Signal, free_port, until_tcp_answers};
+use shared::process::{Launched, Signal, free_port, tail_of, until_tcp_answers};
 use shared::secret::Secret;
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
@@ -93,8 +93,7 @@ impl System {
     /// How the customer of a database that is there reaches it.
     pub(crate) async fn customer(&self, name: &str) -> anyhow::Result<Customer> {
         let Resource { id, .. } = self.detail(name).await?.resource;
-        let url: shared::http_api::ResourceUrl =
-            self.get(&format!("/v1/resources/{name}/url")).await?;
+        let url: ResourceUrl = self.get(&format!("/v1/resources/{name}/url")).await?;
         let query = "select participants.timeline_id
                      from resources
                      join participants on participants.id = resources.participant_id
@@ -143,7 +142,7 @@ impl System {
         self.get(&format!("/v1/resources/{name}")).await
     }
 
-    /// Waits until a base backup of a database is there that was not under way, so that none is soon.
+    /// Waits until a database has a base backup and none is under way.
     pub(crate) async fn until_backed_up(&self, name: &str) -> anyhow::Result<()> {
         let path = format!("/v1/resources/{name}/backups");
         let deadline = Instant::now() + PATIENCE;
@@ -218,7 +217,7 @@ impl System {
 
     /// What the worker logged last.
     pub(crate) fn log(&self) -> String {
-        shared::process::tail_of(self.worker.log())
+        tail_of(self.worker.log())
     }
 
     /// Ends everything, with the data of all databases.

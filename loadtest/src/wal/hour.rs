@@ -7,6 +7,7 @@
 //! few minutes tell it for an hour. "A day later" is when the database has written on for as long as
 //! it takes to fill that segment, and the worker has put it together.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -14,7 +15,7 @@ use shared::agent_api::restore::{
     Leg, RestoreSource, RestoreStage, RestoreStatus, Target, WantedWal,
 };
 use shared::archive::SIGNED_FOR;
-use shared::archive::chain::{Walk, segment_end};
+use shared::archive::chain::{Walk, segment_end, segment_start};
 use shared::archive::frame::{self, PEEK_BYTES};
 use shared::archive::reads::{Asker, sign_reads};
 use shared::archive::store::ObjectStore as _;
@@ -81,7 +82,8 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
     let count = |number: u64| u32::try_from(number).map(f64::from);
     let (segments, at_once, later) = (count(segments)?, count(at_once)?, count(later)?);
     report.note("segments that its WAL touches", segments, "");
-    let an_hour = segments * HOUR / count(options.hour_seconds)?;
+    let written = count((end.bytes() - begin.bytes()) >> 10)? / count(bytes >> 10)?;
+    let an_hour = written * HOUR / count(options.hour_seconds)?;
     report.note("segments of an hour at that rate", an_hour, "");
     let what = "objects beside segments, as soon as it is written";
     report.note(what, at_once - segments, "");
@@ -112,11 +114,7 @@ async fn until(
 
 /// How many objects a restore would be given that begins in the segment of `range.start` and ends at
 /// `range.end`. They are one chain, or this fails.
-async fn objects(
-    system: &System,
-    epoch: &Epoch,
-    range: std::ops::Range<Lsn>,
-) -> anyhow::Result<u64> {
+async fn objects(system: &System, epoch: &Epoch, range: Range<Lsn>) -> anyhow::Result<u64> {
     let (record, store) = (&epoch.record, &system.store.client);
     let source = source(epoch, range.end);
     let asker = Asker {
@@ -124,7 +122,7 @@ async fn objects(
         generation: record.generation,
         segment_bytes: record.segment_bytes,
     };
-    let start = shared::archive::chain::segment_start(range.start, record.segment_bytes);
+    let start = segment_start(range.start, record.segment_bytes);
     let (mut walk, mut from, mut count) = (Walk::going_on(record, start), start, 0);
     while from < range.end {
         let status = wants(WantedWal {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use shared::clock::SystemClock;
 use shared::domain::JobKind;
-use shared::process::{Launched, Signal, free_port};
+use shared::process::{Launched, Signal, free_port, tail_of};
 use shared::queue::{Member, Queue, QueueConfig};
 use shared::telemetry::metrics::archive::PUSHES;
 use tokio::time::{Instant, interval, sleep};
@@ -142,7 +142,7 @@ impl Scene {
             if pushed == timelines {
                 break;
             }
-            let log = || shared::process::tail_of(self.worker.log());
+            let log = || tail_of(self.worker.log());
             ensure!(begun.elapsed() < PATIENCE, "{pushed}: {}", log());
             sleep(LOOK).await;
         }
