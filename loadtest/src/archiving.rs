@@ -19,7 +19,7 @@ pub(crate) use pushing::Pusher;
 pub(crate) use rates::Rates;
 pub(crate) use restoring::{Seen, restore, source as restore_source};
 pub(crate) use server::Server;
-pub(crate) use store::Store;
+pub(crate) use store::{BUCKET, KEY_ID, Store};
 
 use std::path::PathBuf;
 
@@ -28,16 +28,31 @@ use anyhow::ensure;
 /// Bytes of a mebibyte.
 pub(crate) const MIB: u64 = 1024 * 1024;
 
+/// The programs that take part.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Programs {
+    /// The program `ringmaster-agent` [default: the one beside this program].
+    #[arg(long = "agent-binary", value_name = "FILE")]
+    agent: Option<PathBuf>,
+
+    /// The program `ringmaster-api` [default: the one beside this program].
+    #[arg(long = "api-binary", value_name = "FILE")]
+    api: Option<PathBuf>,
+
+    /// The program `ringmaster-object-store` [default: the one beside this program].
+    #[arg(long = "object-store-binary", value_name = "FILE")]
+    object_store: Option<PathBuf>,
+
+    /// The program `ringmaster-worker` [default: the one beside this program].
+    #[arg(long = "worker-binary", value_name = "FILE")]
+    worker: Option<PathBuf>,
+}
+
 /// What all scenarios about the archive can be told.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Common {
-    /// The program `ringmaster-agent` [default: the one beside this program].
-    #[arg(long, value_name = "FILE")]
-    agent_binary: Option<PathBuf>,
-
-    /// The program `ringmaster-object-store` [default: the one beside this program].
-    #[arg(long, value_name = "FILE")]
-    object_store_binary: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) programs: Programs,
 
     /// Where `scripts/install-backup-peers` has put barman and WAL-E.
     #[arg(long, value_name = "DIRECTORY", default_value = "target/peers")]
@@ -52,11 +67,11 @@ pub(crate) struct Common {
     pub(crate) rounds: usize,
 }
 
-impl Common {
+impl Programs {
     /// Starts the object store.
     pub(crate) async fn store(&self) -> anyhow::Result<Store> {
         Store::start(&program(
-            self.object_store_binary.as_ref(),
+            self.object_store.as_ref(),
             "ringmaster-object-store",
         )?)
         .await
@@ -64,7 +79,17 @@ impl Common {
 
     /// The program of the agent.
     pub(crate) fn agent(&self) -> anyhow::Result<PathBuf> {
-        program(self.agent_binary.as_ref(), "ringmaster-agent")
+        program(self.agent.as_ref(), "ringmaster-agent")
+    }
+
+    /// The program of the API.
+    pub(crate) fn api(&self) -> anyhow::Result<PathBuf> {
+        program(self.api.as_ref(), "ringmaster-api")
+    }
+
+    /// The program of the worker.
+    pub(crate) fn worker(&self) -> anyhow::Result<PathBuf> {
+        program(self.worker.as_ref(), "ringmaster-worker")
     }
 }
 

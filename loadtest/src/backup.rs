@@ -44,8 +44,8 @@ struct All {
 pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     let common = &options.common;
     report.settings(json!({ "mebibytes": options.mebibytes, "rounds": common.rounds }));
-    let store = common.store().await?;
-    let server = Server::start(&common.agent()?, None).await?;
+    let store = common.programs.store().await?;
+    let server = Server::start(&common.programs.agent()?, None).await?;
     database::fill(&server, options.mebibytes).await?;
     let peers = Peers::of(&server, &store).await?;
     let pgbackrest = PgBackRest::find(common, report).await;

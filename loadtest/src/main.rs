@@ -8,6 +8,7 @@ mod archiving;
 mod backup;
 mod cpu;
 mod feel;
+mod follow;
 mod machine;
 mod memory;
 mod progress;
@@ -15,6 +16,7 @@ mod redis_process;
 mod report;
 mod restore;
 mod ring;
+mod system;
 mod wal;
 
 use std::path::PathBuf;
@@ -54,6 +56,8 @@ enum Scenario {
     Backup(backup::Options),
     /// Restoring a base backup, beside peers.
     Restore(restore::Options),
+    /// A follower of a database of some size, until it streams.
+    Follow(follow::Options),
 }
 
 impl Scenario {
@@ -65,6 +69,7 @@ impl Scenario {
             Self::Wal(_) => "wal",
             Self::Backup(_) => "backup",
             Self::Restore(_) => "restore",
+            Self::Follow(_) => "follow",
         }
     }
 }
@@ -88,6 +93,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         Scenario::Wal(options) => wal::run(options, &mut report).await?,
         Scenario::Backup(options) => backup::run(options, &mut report).await?,
         Scenario::Restore(options) => restore::run(options, &mut report).await?,
+        Scenario::Follow(options) => follow::run(options, &mut report).await?,
     }
     report.print()?;
     if let Some(path) = &cli.report {

@@ -145,6 +145,14 @@ impl Report {
     }
 }
 
+/// The value that so many percent of all are below or at: 50 is the middle, 100 the largest. Sorts them.
+/// Not a number if there is none.
+pub(crate) fn quantile(values: &mut [f64], percent: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = (values.len() * percent / 100).min(values.len().saturating_sub(1));
+    values.get(at).copied().unwrap_or(f64::NAN)
+}
+
 /// A number for people: thousands apart, and as many decimals as matter.
 fn number(value: f64) -> String {
     let decimals = match value.abs() {

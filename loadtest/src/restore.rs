@@ -63,8 +63,8 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
         "wal_mebibytes": options.wal_mebibytes,
         "rounds": common.rounds,
     }));
-    let store = common.store().await?;
-    let server = Server::start(&common.agent()?, None).await?;
+    let store = common.programs.store().await?;
+    let server = Server::start(&common.programs.agent()?, None).await?;
     let session = database::fill(&server, options.mebibytes).await?;
     let begin = session.flush_lsn().await?;
     let mut pusher = Pusher::begin(&server, &store, begin).await?;
@@ -93,7 +93,8 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> anyhow::Resul
     for round in 1..=common.rounds {
         let progress = Progress::begin(format!("round {round}"), 0);
         Store::settle().await?;
-        all.ours(&common.agent()?, &store, &manifest, end).await?;
+        all.ours(&common.programs.agent()?, &store, &manifest, end)
+            .await?;
         if let Some(stanza) = &stanza {
             let time = into_empty(async |to| stanza.restore(to).await).await?;
             let rate = all.pgbackrest.add(bytes, time);

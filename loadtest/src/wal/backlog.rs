@@ -126,8 +126,8 @@ fn marks(segment: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
 /// Measures all in turns.
 pub(super) async fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     let common = &options.common;
-    let store = common.store().await?;
-    let server = Server::start(&common.agent()?, None).await?;
+    let store = common.programs.store().await?;
+    let server = Server::start(&common.programs.agent()?, None).await?;
     let backlog = Backlog::write(&server, options.mebibytes).await?;
     let peers = Peers::of(&server, &store).await?;
     let pgbackrest = PgBackRest::find(common, report).await;

@@ -25,8 +25,8 @@ const SCRIPT: &str = "insert into written select n, repeat(md5(n::text || random
 
 /// Measures how far the archive stays behind.
 pub(super) async fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
-    let store = options.common.store().await?;
-    let server = Server::start(&options.common.agent()?, None).await?;
+    let store = options.common.programs.store().await?;
+    let server = Server::start(&options.common.programs.agent()?, None).await?;
     server.until_converged().await?;
     let session = server.postgres().connect().await?;
     session
