@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shared::clock::Clock;
 use shared::config;
 use shared::process::{StopSignals, exit_code};
@@ -24,6 +25,7 @@ pub fn main(clock: Arc<dyn Clock>) -> ExitCode {
 fn start(clock: Arc<dyn Clock>) -> anyhow::Result<()> {
     let options: WorkerOptions = config::parse()?;
     telemetry::init_logging(SERVICE, &options.log.log)?;
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.threads)
         .enable_all()
@@ -31,6 +33,19 @@ fn start(clock: Arc<dyn Clock>) -> anyhow::Result<()> {
     let worked = runtime.block_on(serve(options, clock));
     runtime.shutdown_background();
     worked
+}
+
+/// As many descriptors as this process may have: each agent and each observed database takes one, and
+/// the usual limit of 1,024 is less than a fleet.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, current = limit.current, "the limit of open files was not raised");
+    }
 }
 
 async fn serve(options: WorkerOptions, clock: Arc<dyn Clock>) -> anyhow::Result<()> {

@@ -30,6 +30,11 @@ pub(super) fn again(turn: &Turn, delay: Duration) -> Outcome {
     Outcome::Again(cadence::jittered(delay, turn.salt()))
 }
 
+/// Again before `delay` has passed, with jitter: where somebody was promised that it takes no longer.
+pub(super) fn again_within(turn: &Turn, delay: Duration) -> Outcome {
+    again(turn, delay.saturating_sub(delay / 11))
+}
+
 /// Somebody else was quicker: look again soon.
 pub(super) fn overtaken() -> Outcome {
     Outcome::Again(AFTER_OVERTAKEN)

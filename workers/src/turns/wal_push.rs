@@ -93,7 +93,7 @@ pub(super) async fn turn(
     };
     let interval = Duration::from_millis(leader.interval_ms);
     Ok(match came {
-        Came::ToTheEnd => outcome::again(turn, interval.saturating_sub(begun.elapsed())),
+        Came::ToTheEnd => outcome::again_within(turn, interval.saturating_sub(begun.elapsed())),
         Came::PartOfTheWay => Outcome::Again(Duration::ZERO),
         Came::Nowhere => outcome::again(turn, interval.min(NOT_READY)),
         Came::Overtaken => outcome::overtaken(),
