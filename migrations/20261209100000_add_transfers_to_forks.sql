@@ -7,7 +7,7 @@ alter table forks
     add column transfer_bytes bigint not null default 0,
     add column transferred_at timestamptz,
     add constraint donor_is_restored check (
-        donor_id is null or (by_transfer and restore_id is not null)
+        (donor_id is not null) = (by_transfer and restore_id is not null)
     ),
     add constraint transferred_from_a_donor check (transferred_at is null or donor_id is not null),
     add constraint followers_are_not_transferred check (not (follows and by_transfer));

@@ -8,8 +8,10 @@ use sqlx::PgConnection;
 use super::run;
 use crate::quote::identifier;
 
-/// Those of some names that databases have.
-const DATABASES: &str = "select datname::text from pg_database where datname = any($1)";
+/// Those of some names that databases have, but for those whose drop was begun: nothing of them can be
+/// read any more.
+const DATABASES: &str =
+    "select datname::text from pg_database where datname = any($1) and datconnlimit <> -2";
 
 /// Those of some names that roles have.
 const ROLES: &str = "select rolname::text from pg_roles where rolname = any($1)";

@@ -96,6 +96,14 @@ pub(super) async fn finish(
     let (_, oid) = found
         .first()
         .context("the database that was filled is gone")?;
+    // What was restored is on the disk before it is called whole: this waits for all of it.
+    let name = identifier(&incoming);
+    run(connection, "set synchronous_commit = local".to_owned()).await?;
+    run(
+        connection,
+        format!("alter database {name} connection limit -1"),
+    )
+    .await?;
     let transferred = Transferred {
         restore: order.restore,
         oid: oid.0,

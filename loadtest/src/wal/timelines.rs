@@ -46,11 +46,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// Between two looks until then.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// A push comes after the interval of its plan, with up to a tenth more: the jitter that keeps those
-/// apart that began together.
-const JITTER: f64 = 1.1;
-
-/// What comes to that in seconds: a beat of the ring (50 ms), and the upload.
+/// What comes to the interval of a plan, in which a push begins, in seconds: a beat of the ring (50 ms), and the upload.
 const BEAT: f64 = 0.5;
 
 /// What a moment of the run looks like.
@@ -176,7 +172,7 @@ impl Scene {
         let what = "age of the oldest WAL of a push, once durable";
         report.note(format!("{what}, p50"), quantile(&mut ages, 50), "s");
         report.note(format!("{what}, p99"), quantile(&mut ages, 99), "s");
-        let bar = Bar::AtMost(self.interval * JITTER + BEAT);
+        let bar = Bar::AtMost(self.interval + BEAT);
         let slowest = quantile(&mut ages, 100);
         report.judge(format!("{what}, longest"), slowest, "s", bar);
         let what = "of that, agent and object store, p99";

@@ -98,7 +98,6 @@ pub async fn place(
             new.participant,
         ),
     };
-    forget_transfer(conn, id).await?;
     let attached = sqlx::query!(
         r#"
         update resources
@@ -109,9 +108,10 @@ pub async fn place(
         version,
         participant.as_uuid(),
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await
     .map_err(DbError::during("place a resource"))?;
+    forget_transfer(conn, id).await?;
     Ok(Placed {
         server,
         recorded: Recorded::of(attached.rows_affected()),

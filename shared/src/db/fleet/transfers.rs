@@ -185,24 +185,22 @@ pub async fn note_transferred(
 ) -> Result<Recorded, DbError> {
     let done = sqlx::query!(
         r#"
-        with transferred as (
+        -- First of all the row that says where the copy is: who places it anew writes that one, too.
+        with told_anew as (
+            update resources
+            set instructed_generation = null, version = version + 1
+            where id = $1 and state = 'creating' and participant_id = $3
+            returning id
+        ),
+        transferred as (
             update forks
             set transferred_at = $2, transferred_bytes = greatest(transferred_bytes, transfer_bytes)
-            from resources
+            from told_anew
             where
-                forks.resource_id = $1
-                and resources.id = $1
-                and resources.state = 'creating'
-                and resources.participant_id = $3
+                forks.resource_id = told_anew.id
                 and forks.transferred_at is null
                 and forks.problem is null
             returning forks.resource_id, forks.donor_id
-        ),
-        told_anew as (
-            update resources
-            set instructed_generation = null, version = version + 1
-            from transferred
-            where resources.id = transferred.resource_id
         ),
         donor as (
             update participants
