@@ -63,7 +63,8 @@ const DATABASES: &str = "
         exists (
             select from aclexplode(coalesce(datacl, acldefault('d', datdba)))
             where grantee = 0
-        )
+        ),
+        datistemplate
     from pg_database
     where datname = any($1) or datname in ('postgres', 'template1')";
 
@@ -133,18 +134,19 @@ async fn look(connection: &mut PgConnection, spec: &InstanceSpec) -> sqlx::Resul
         .collect();
     let absent = spec.absent.databases.iter();
     let absent: Vec<String> = absent.flat_map(|name| names_of_absent(name)).collect();
-    let rows: Vec<(String, String, i32, bool, bool)> = sqlx::query_as(DATABASES)
+    let rows: Vec<(String, String, i32, bool, bool, bool)> = sqlx::query_as(DATABASES)
         .bind([databases, absent].concat())
         .fetch_all(&mut *connection)
         .await?;
     let databases = rows
         .into_iter()
-        .map(|(name, owner, connection_limit, allowed, public)| {
+        .map(|(name, owner, limit, allowed, public, is_template)| {
             let database = CurrentDatabase {
                 owner,
-                connection_limit,
+                connection_limit: limit,
                 allows_connections: allowed,
                 open_to_public: public,
+                is_template,
             };
             (name, database)
         });

@@ -28,6 +28,8 @@ use crate::held::is_held;
 mod contents;
 mod ends;
 mod names;
+mod room;
+mod said;
 mod work;
 
 pub(crate) use names::incoming_name;
@@ -42,10 +44,13 @@ const AT_ONCE: usize = 2;
 /// forgotten, and looked up in what is remembered on the disk.
 const KNOWN_MAX: usize = 100;
 
+/// Those that are known, by the restore that they are taken out of.
+type Known = Mutex<BTreeMap<RestoreId, Arc<Progress>>>;
+
 /// The transfers of this life of the agent.
 #[derive(Debug)]
 pub(crate) struct Transfers {
-    known: Mutex<BTreeMap<RestoreId, Arc<Progress>>>,
+    known: Arc<Known>,
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
 }
@@ -53,7 +58,7 @@ pub(crate) struct Transfers {
 impl Default for Transfers {
     fn default() -> Self {
         Self {
-            known: Mutex::default(),
+            known: Arc::default(),
             permits: Arc::new(Semaphore::new(AT_ONCE)),
             tasks: TaskTracker::new(),
         }
@@ -70,15 +75,15 @@ impl Progress {
     }
 }
 
-impl Transfers {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<RestoreId, Arc<Progress>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(known: &Known) -> MutexGuard<'_, BTreeMap<RestoreId, Arc<Progress>>> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
+impl Transfers {
     /// Begins a transfer unless it was, and tells where it stands.
     fn ensure(&self, work: Work) -> TransferStatus {
         let restore = work.order.restore;
-        let mut known = self.lock();
+        let mut known = lock(&self.known);
         if let Some(progress) = known.get(&restore) {
             return progress.lock().clone();
         }
@@ -95,14 +100,18 @@ impl Transfers {
         known.insert(restore, Arc::clone(&progress));
         drop(known);
         let span = tracing::info_span!("transfer", restore.id = %restore);
-        let permits = Arc::clone(&self.permits);
+        let (permits, all) = (Arc::clone(&self.permits), Arc::clone(&self.known));
         self.tasks.spawn(
             async move {
                 // Whatever happens to the work: the status does not say for ever that it goes on.
                 let ending = Ending(Arc::clone(&progress));
                 let _permit = permits.acquire_owned().await;
                 tracing::info!(at = "start", database = work.order.database, "transfer");
-                ending.end(work.run(&progress).await);
+                match work.run(&progress).await {
+                    Some(phase) => ending.end(phase),
+                    // Whoever asks next begins it anew.
+                    None => drop(lock(&all).remove(&restore)),
+                }
             }
             .instrument(span),
         );
@@ -165,6 +174,7 @@ pub(crate) fn order(agent: &Agent, order: &TransferOrder) -> Result<TransferStat
         binaries: binaries.clone(),
         account: agent.account.clone(),
         sockets: agent.paths.sockets(),
+        data: agent.paths.data(),
         port: running.port,
         store: agent.store.clone(),
     };

@@ -33,6 +33,8 @@ pub(crate) struct CurrentDatabase {
     pub(crate) allows_connections: bool,
     /// Everybody has some privilege on it.
     pub(crate) open_to_public: bool,
+    /// Its owner made it a template, which cannot be dropped.
+    pub(crate) is_template: bool,
 }
 
 impl CurrentDatabase {
@@ -52,7 +54,12 @@ pub(crate) fn plan(spec: &InstanceSpec, current: &Catalog) -> Vec<String> {
         .iter()
         .flat_map(|name| names_of_absent(name))
     {
-        if current.databases.contains_key(&name) {
+        if let Some(found) = current.databases.get(&name) {
+            // By itself: a drop is in no transaction.
+            if found.is_template {
+                let name = identifier(&name);
+                commands.push(format!("alter database {name} is_template false"));
+            }
             commands.push(drop_database(&name));
         }
     }
@@ -194,6 +201,7 @@ mod tests {
             connection_limit: 20,
             allows_connections: true,
             open_to_public: false,
+            is_template: false,
         }
     }
 
@@ -293,6 +301,22 @@ mod tests {
         changed.absent.databases.clear();
         changed.absent.roles.clear();
         assert!(plan(&changed, &settled()).is_empty());
+    }
+
+    #[test]
+    fn what_its_owner_made_a_template_is_dropped_too() {
+        let mut changed = spec();
+        changed.databases.clear();
+        changed.absent.databases = vec!["shop".to_owned()];
+        let mut current = settled();
+        current.databases.get_mut("shop").unwrap().is_template = true;
+        assert_eq!(
+            plan(&changed, &current),
+            [
+                "alter database \"shop\" is_template false",
+                "drop database \"shop\" with (force)",
+            ]
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the database of a transfer is called, before and after.
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use shared::agent_api::transfer::TransferOrder;
 use sqlx::PgConnection;
 
@@ -28,6 +28,8 @@ pub(crate) fn incoming_name(database: &str) -> String {
 pub(super) enum Standing {
     /// Nothing of it is there that could be used.
     Absent,
+    /// Another database has its name: somebody's.
+    Another,
     /// All of it is there, under its name.
     Whole,
 }
@@ -35,7 +37,7 @@ pub(super) enum Standing {
 /// Finds out where the database stands, and ends what an agent before has begun and remembered.
 ///
 /// # Errors
-/// Those of PostgreSQL; and if another database has the name.
+/// Those of PostgreSQL, and of the disk.
 pub(super) async fn standing(
     connection: &mut PgConnection,
     order: &TransferOrder,
@@ -55,7 +57,7 @@ pub(super) async fn standing(
         return Ok(Standing::Whole);
     }
     if whole.is_some() {
-        bail!("there is another database of the name {}", order.database);
+        return Ok(Standing::Another);
     }
     if is_known(oid_of(&incoming)) {
         give_name(connection, order).await?;

@@ -140,6 +140,27 @@ impl Story {
         own.expect("the copy needs something of it")
     }
 
+    async fn destroy_original(&self) {
+        sqlx::query("update resources set state = 'deprovisioning' where id = $1")
+            .bind(self.fixture.resource)
+            .execute(self.fixture.pool())
+            .await
+            .unwrap();
+    }
+
+    /// Whether the original is to be dropped where it is.
+    async fn original_goes(&self) -> bool {
+        let query = "select participant_id from resources where id = $1";
+        let home: ParticipantId = sqlx::query_scalar(query)
+            .bind(self.fixture.resource)
+            .fetch_one(self.fixture.pool())
+            .await
+            .unwrap();
+        let wishes = databases_wanted(self.fixture.pool(), &[home]).await;
+        let mut wishes = wishes.unwrap().into_iter();
+        wishes.any(|wish| wish.resource == self.fixture.resource && !wish.wanted)
+    }
+
     /// The name of what forbids a write.
     async fn forbidden(&self, assignment: &str, value: Option<ParticipantId>) -> Option<String> {
         let text = format!(
@@ -191,6 +212,22 @@ async fn what_was_brought_over_counts_only_where_the_copy_is() {
         .await
         .unwrap();
     assert!(transfer.expect("it is to be brought over").donor.is_going);
+}
+
+#[tokio::test]
+async fn an_original_stays_until_it_is_known_what_its_copy_is_restored_from() {
+    let story = Story::begin().await;
+    story.destroy_original().await;
+    assert!(!story.original_goes().await);
+    assert_eq!(story.give(&new_placement()).await, Recorded::Yes);
+    assert!(story.original_goes().await);
+
+    let story = Story::begin().await;
+    story.destroy_original().await;
+    assert!(!story.original_goes().await);
+    let failed = fail_transfer(story.fixture.pool(), story.copy, "no way").await;
+    assert_eq!(failed.unwrap(), Recorded::Yes);
+    assert!(story.original_goes().await);
 }
 
 #[tokio::test]

@@ -37,6 +37,9 @@ pub struct DatabaseWish {
 
 /// What the specs of `participants` must say about every attached resource, ordered by id so that
 /// the same rows always make the same spec.
+///
+/// One that shall go while a copy is still to be planned from it is not among them: nothing is done to
+/// it.
 pub async fn databases_wanted(
     ex: impl PgExecutor<'_>,
     participants: &[ParticipantId],
@@ -68,6 +71,21 @@ pub async fn databases_wanted(
         where
             resources.participant_id = any($1)
             and (resources.verifier is not null or resources.state = 'deprovisioning')
+            -- What a copy shall be taken out of stays until it is known what the copy is restored from.
+            and not (
+                resources.state = 'deprovisioning'
+                and exists (
+                    select
+                    from forks
+                    join resources as copies on copies.id = forks.resource_id
+                    where
+                        forks.parent_resource_id = resources.id
+                        and forks.by_transfer
+                        and forks.restore_id is null
+                        and forks.problem is null
+                        and copies.state = 'creating'
+                )
+            )
         union all
         select
             forks.donor_id,
