@@ -4,6 +4,7 @@ mod alerts;
 mod archive;
 mod backup_followers;
 mod backups;
+mod follower_lags;
 mod intents;
 mod jobs;
 mod migrations;

@@ -17,6 +17,7 @@ mod told;
 mod verify;
 mod wal_push;
 
+pub(crate) use catch_up::STANDS_AT_MOST;
 pub(crate) use resource::{Look, since};
 pub(crate) use server::OnServer;
 pub(crate) use wal_push::is_passing;

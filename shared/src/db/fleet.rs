@@ -6,6 +6,7 @@
 
 mod alerts;
 mod census;
+mod follower_health;
 mod follower_lags;
 mod followers;
 mod forks;
@@ -24,6 +25,7 @@ mod wishes;
 
 pub use alerts::{AlertSubject, settle_alert};
 pub use census::{Count, census};
+pub use follower_health::{FollowerHealth, LeaderOfFollower, follower_health};
 pub use follower_lags::{FollowerLagRow, clear_follower_alerts, follower_lags, note_lags};
 pub use followers::{
     FollowerRow, OriginalSecrets, Replacement, load_follower, secrets_of_original,

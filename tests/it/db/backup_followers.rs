@@ -17,7 +17,7 @@ use super::archive::{Fixture, at, later};
 use super::world::now;
 
 /// A follower of the fixture's leader, as one that serves is on record.
-async fn follower(fixture: &Fixture, name: &str) -> (ResourceId, ParticipantId) {
+pub(super) async fn follower(fixture: &Fixture, name: &str) -> (ResourceId, ParticipantId) {
     let created = fixture.world.create(name).await.unwrap();
     let resource = created.operation.resource_id;
     let (_, participant) = fixture.world.place(resource).await;

@@ -15,7 +15,7 @@ use shared::telemetry::metrics::fleet;
 
 use crate::context::Context;
 use crate::ring::TurnError;
-use crate::turns::since;
+use crate::turns::{STANDS_AT_MOST, since};
 
 /// Time for which a follower may have not replayed what its leader had, before people are told.
 const BEHIND: Duration = Duration::from_mins(10);
@@ -38,7 +38,11 @@ pub(super) async fn sweep(context: Context) -> Result<(), TurnError> {
     }
     let lost = found.iter().filter(|follower| {
         // Whether they are, the job decides.
-        follower.is_beyond_archive || follower.participant_state == ParticipantState::Down
+        let stands = follower.stands_since.map(|when| since(context.now(), when));
+        follower.is_beyond_archive
+            || follower.is_ahead
+            || stands.is_some_and(|stands| stands >= STANDS_AT_MOST)
+            || follower.participant_state == ParticipantState::Down
     });
     let mut troubled: BTreeSet<_> = lost.map(|follower| follower.resource).collect();
     troubled.extend(being_replaced(&context.pool).await?);

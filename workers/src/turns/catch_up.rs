@@ -1,9 +1,11 @@
 //! A turn of the job that brings a follower to where it shall be: one step on the way to a database of
 //! its own, if that was asked for, or else to its leader, if it cannot come there by itself.
 
+mod diverged;
 mod replace;
 mod unfollow;
 
+pub(crate) use diverged::STANDS_AT_MOST;
 use shared::db::alerts;
 use shared::db::fleet::{FollowerRow, let_go_of_replaced, load_follower, orphans_of};
 use shared::db::jobs::{self, JobKey};
@@ -64,7 +66,7 @@ async fn step(context: &Context, row: &FollowerRow) -> Result<bool, TurnError> {
         replace::go_on(context, row, replacement).await?;
         return Ok(false);
     }
-    if replace::is_lost(context, row).await {
+    if replace::is_lost(context, row).await? {
         replace::begin(context, row).await?;
         return Ok(false);
     }

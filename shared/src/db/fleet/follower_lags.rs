@@ -21,12 +21,16 @@ pub struct FollowerLagRow {
     pub bytes: Option<i64>,
     /// Moment its leader was seen to have what it has not by now; null while it has everything.
     pub behind_since: Option<DateTime<Utc>>,
+    /// Since when it stands where it does although its leader has more; null while it has everything.
+    pub stands_since: Option<DateTime<Utc>>,
     /// Whether what it needs next is in the archive no more.
     pub is_beyond_archive: bool,
+    /// Whether it was seen to have what its leader was seen not to have after that.
+    pub is_ahead: bool,
 }
 
-/// Notes since when followers have not replayed what their leader was seen to have, and that they have
-/// by now. Tells how many notes changed. Idempotent.
+/// Notes since when followers have not replayed what their leader was seen to have, that they have by
+/// now, and since when they stand where they do. Tells how many notes changed. Idempotent.
 pub async fn note_lags(ex: impl PgExecutor<'_>) -> Result<u64, DbError> {
     let done = sqlx::query!(
         r#"
@@ -34,6 +38,7 @@ pub async fn note_lags(ex: impl PgExecutor<'_>) -> Result<u64, DbError> {
             select
                 forks.resource_id,
                 forks.behind_lsn,
+                replayed.observed_at as replayed_at,
                 ((replayed.body ->> 'wal_lsn')::pg_lsn - '0/0'::pg_lsn)::bigint as replayed_lsn,
                 ((written.body ->> 'wal_lsn')::pg_lsn - '0/0'::pg_lsn)::bigint as written_lsn,
                 written.observed_at as written_at
@@ -49,7 +54,9 @@ pub async fn note_lags(ex: impl PgExecutor<'_>) -> Result<u64, DbError> {
                     when behind_lsn > coalesce(replayed_lsn, 0) then behind_lsn
                     when written_lsn > replayed_lsn then written_lsn
                 end as behind_lsn,
-                written_at
+                written_at,
+                replayed_lsn,
+                case when replayed_lsn is not null then replayed_at end as replayed_at
             from seen
         )
         update forks
@@ -59,11 +66,17 @@ pub async fn note_lags(ex: impl PgExecutor<'_>) -> Result<u64, DbError> {
                 when noted.behind_lsn is null then null
                 when forks.behind_lsn = noted.behind_lsn then forks.behind_since
                 else noted.written_at
+            end,
+            replayed_lsn = noted.replayed_lsn,
+            replayed_since = case
+                when forks.replayed_lsn = noted.replayed_lsn then forks.replayed_since
+                else noted.replayed_at
             end
         from noted
         where
             forks.resource_id = noted.resource_id
-            and forks.behind_lsn is distinct from noted.behind_lsn
+            and (forks.behind_lsn, forks.replayed_lsn)
+                is distinct from (noted.behind_lsn, noted.replayed_lsn)
         "#,
     )
     .execute(ex)
@@ -85,10 +98,19 @@ pub async fn follower_lags(ex: impl PgExecutor<'_>) -> Result<Vec<FollowerLagRow
                 (written.body ->> 'wal_lsn')::pg_lsn - (replayed.body ->> 'wal_lsn')::pg_lsn, 0
             )::bigint as bytes,
             forks.behind_since,
+            case
+                when forks.behind_since is not null
+                then greatest(forks.replayed_since, forks.behind_since)
+            end as stands_since,
             coalesce(
                 epochs.kept_from_lsn > ((replayed.body ->> 'wal_lsn')::pg_lsn - '0/0'::pg_lsn),
                 false
-            ) as "is_beyond_archive!"
+            ) as "is_beyond_archive!",
+            coalesce(
+                (written.body ->> 'wal_lsn')::pg_lsn < (replayed.body ->> 'wal_lsn')::pg_lsn
+                and written.observed_at > replayed.observed_at,
+                false
+            ) as "is_ahead!"
         from participants
         join resources on resources.participant_id = participants.id
         join forks on forks.resource_id = resources.id

@@ -77,7 +77,9 @@ pub async fn swap_follower(
                 replacement_id = null,
                 replaced_id = $3,
                 behind_lsn = null,
-                behind_since = null
+                behind_since = null,
+                replayed_lsn = null,
+                replayed_since = null
             from swapped
             where forks.resource_id = swapped.id
         )

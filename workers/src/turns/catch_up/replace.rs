@@ -14,6 +14,7 @@ use shared::domain::{ParticipantRole, ParticipantState};
 use shared::ids::RestoreId;
 use shared::queue::Member;
 
+use super::diverged;
 use crate::context::{Agents, Context};
 use crate::ring::TurnError;
 use crate::steps;
@@ -24,20 +25,23 @@ use crate::turns::since;
 const DOWN_AT_MOST: Duration = Duration::from_mins(10);
 
 /// Whether a follower will never have what its leader writes.
-pub(super) async fn is_lost(context: &Context, row: &FollowerRow) -> bool {
+pub(super) async fn is_lost(context: &Context, row: &FollowerRow) -> Result<bool, TurnError> {
     if row.role != ParticipantRole::Follower {
-        return false;
+        return Ok(false);
     }
     let is_down = row.participant_state == ParticipantState::Down;
     if is_down && since(context.now(), row.participant_since) >= DOWN_AT_MOST {
-        return true;
+        return Ok(true);
     }
     let address = row.agent.as_ref();
     let Some(agent) = address.and_then(|agent| Agents::address(row.server, agent)) else {
-        return false;
+        return Ok(false);
     };
     let asked = context.agents.ask(agent, row.request_id).await;
-    asked.status().is_some_and(|status| says_lost(row, status))
+    let Some(status) = asked.status() else {
+        return Ok(false);
+    };
+    Ok(says_lost(row, status) || diverged::has_diverged(context, row, status).await?)
 }
 
 /// Whether what its agent says can only mean that.
