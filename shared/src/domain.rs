@@ -5,6 +5,7 @@ mod name;
 mod observation;
 mod states;
 mod url;
+mod wal_room;
 
 pub use moment::{InvalidMoment, parse_moment};
 pub use name::{InvalidName, ResourceName};
@@ -15,3 +16,4 @@ pub use states::{
     ServerState, TokenScope, UnknownWord,
 };
 pub use url::DatabaseUrl;
+pub use wal_room::WalRoom;

@@ -8,5 +8,6 @@ mod cuts;
 mod faults;
 mod life;
 mod proofs;
+mod push_cuts;
 mod retention;
 mod world;

@@ -7,6 +7,7 @@ mod diverged;
 mod follower_backups;
 mod followers;
 pub(crate) mod forks;
+mod full_disk;
 mod lost_slot;
 mod outages;
 mod proofs;

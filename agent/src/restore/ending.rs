@@ -153,19 +153,21 @@ pub(crate) fn check(
     let history = fs::read_to_string(data.join("pg_wal").join(&name))
         .map_err(|error| format!("failed to read {name}: {error}"))?;
     let line = last_line(&history).ok_or_else(|| format!("{name} is not understood"))?;
-    let restored = Restored {
-        tli,
-        parent_tli: line.parent_tli,
-        began_at: line.lsn,
-    };
     let last = source.path.last().ok_or("the way has no leg")?;
-    if restored.parent_tli != last.run.tli {
+    if line.parent_tli != last.run.tli {
         return Err(format!(
             "PostgreSQL went on from tli {}, not {}",
-            restored.parent_tli, last.run.tli
+            line.parent_tli, last.run.tli
         ));
     }
-    let began_at = restored.began_at;
+    let began_at = line.lsn;
+    let left = source.leg_of(began_at, true).unwrap_or(last);
+    let restored = Restored {
+        tli,
+        // PostgreSQL names the one that it was on its way to, wherever it stopped.
+        parent_tli: left.run.tli,
+        began_at,
+    };
     match source.target {
         // PostgreSQL goes on after a target that it found, or not at all.
         Target::Lsn { lsn } if !to_end && line.is_at_target && began_at >= lsn => {

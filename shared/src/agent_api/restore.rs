@@ -172,7 +172,8 @@ pub enum RestoreStage {
 pub struct Restored {
     /// PostgreSQL's timeline number from then on.
     pub tli: u32,
-    /// The one that it left.
+    /// The one that it left: of all that it might have gone along the one that the position is on,
+    /// which PostgreSQL's own history file does not tell.
     pub parent_tli: u32,
     /// Where it left it: the end of the last record that was replayed.
     pub began_at: Lsn,
@@ -224,11 +225,57 @@ impl RestoreSource {
         self.prefix_of(self.timeline)
     }
 
+    /// The leg that a history is on which ends at `lsn`: of two that meet there the later one. None
+    /// if the way ends before, but for one that goes on beyond its end (`is_open`).
+    pub fn leg_of(&self, lsn: Lsn, is_open: bool) -> Option<&Leg> {
+        let begins = std::iter::once(Lsn::default()).chain(self.path.iter().map(|leg| leg.end));
+        let legs: Vec<_> = self.path.iter().zip(begins).collect();
+        let last = legs.len().checked_sub(1)?;
+        let found = legs.iter().enumerate().rfind(|(place, (leg, begin))| {
+            *begin <= lsn && (lsn <= leg.end || (is_open && *place == last))
+        });
+        found.map(|(_, (leg, _))| *leg)
+    }
+
     /// Where the WAL of a leg is.
     pub fn prefix_of(&self, timeline: TimelineId) -> Prefix {
         Prefix {
             timeline,
             system_identifier: self.system_identifier,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    #[test]
+    fn a_history_ends_on_the_leg_that_its_end_is_on() {
+        let leg = |tli, end| Leg {
+            timeline: TimelineId::from_uuid(uuid::Uuid::nil()),
+            run: Run { epoch: tli, tli },
+            end: Lsn::from_bytes(end),
+        };
+        let source = RestoreSource {
+            postgres_major: 15,
+            system_identifier: 7,
+            timeline: TimelineId::from_uuid(uuid::Uuid::nil()),
+            backup: BackupId::from_uuid(uuid::Uuid::nil()),
+            path: vec![leg(1, 10), leg(2, 20), leg(4, 30)],
+            target: Target::End,
+            complete_until: DateTime::UNIX_EPOCH,
+            renames: Vec::new(),
+        };
+        let tli_of = |lsn, is_open| {
+            let leg = source.leg_of(Lsn::from_bytes(lsn), is_open);
+            leg.map(|leg| leg.run.tli)
+        };
+        for (lsn, tli) in [(0, 1), (9, 1), (10, 2), (15, 2), (20, 4), (30, 4)] {
+            assert_eq!(tli_of(lsn, false), Some(tli), "{lsn}");
+        }
+        assert_eq!((tli_of(31, false), tli_of(31, true)), (None, Some(4)));
     }
 }

@@ -49,7 +49,9 @@ pub use resource_writes::{
 };
 pub use resources::{Base, ResourceRow, load_resources};
 pub use ring::{resources_alive, servers_alive};
-pub use servers::{ServerRow, load_servers, move_server, record_contact, request_server_end};
+pub use servers::{
+    Heard, ServerRow, load_servers, move_server, record_contact, request_server_end,
+};
 pub use transfers::{
     Donor, TransferRow, begin_transfer, dismiss_donors, fail_transfer, load_transfer,
     note_transfer_progress, note_transferred,

@@ -37,6 +37,8 @@ words!(
         ParticipantGenerationAhead = "participant-generation-ahead",
         /// An agent holds another participant than the control database says.
         ParticipantMisplaced = "participant-misplaced",
+        /// Half of the WAL that a server may keep for the archive waits there.
+        ParticipantWalHalfKept = "participant-wal-half-kept",
         /// The provider has not accepted a server in time.
         ServerLaunchLate = "server-launch-late",
         /// The agent of a new server has not answered in time.

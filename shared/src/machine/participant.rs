@@ -88,6 +88,9 @@ pub struct AgentReport {
     pub crashes: u64,
     /// It restores from the archive, or follows it.
     pub wants_reads: bool,
+    /// Half of the WAL that it may keep for the archive waits there, or more than it may did and is
+    /// given up.
+    pub wal_half_kept: bool,
 }
 
 /// Everything the decision about a participant is made from.

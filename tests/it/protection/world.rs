@@ -1,6 +1,7 @@
 //! A control plane with an archive, and one database in it.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -28,6 +29,8 @@ pub(crate) struct Protected {
     pub(crate) server: ObjectServer,
     pub(crate) id: ResourceId,
     pub(crate) timeline: TimelineId,
+    /// What workers start as an agent; null for what was built.
+    pub(crate) agent_binary: Option<PathBuf>,
     http: reqwest::Client,
     metrics_port: u16,
 }
@@ -60,6 +63,7 @@ impl Protected {
             server,
             id: ResourceId::new(),
             timeline: TimelineId::new(),
+            agent_binary: None,
             http: reqwest::Client::builder().no_proxy().build()?,
             metrics_port: 0,
         })
@@ -89,7 +93,7 @@ impl Protected {
         let settings = self.server.settings();
         let endpoint = settings.endpoint.context("it has an endpoint")?;
         let listen = format!("127.0.0.1:{}", self.metrics_port);
-        let variables = [
+        let mut variables = vec![
             ("RINGMASTER_METRICS_LISTEN", listen.as_str()),
             ("RINGMASTER_ARCHIVE_BUCKET", BUCKET),
             ("RINGMASTER_ARCHIVE_ENDPOINT", &endpoint),
@@ -101,6 +105,10 @@ impl Protected {
                 settings.secret_access_key.expose(),
             ),
         ];
+        let agent = self.agent_binary.as_deref().map(Path::to_string_lossy);
+        if let Some(agent) = &agent {
+            variables.push(("RINGMASTER_AGENT_BINARY", agent));
+        }
         self.world.start_worker(&variables).await
     }
 

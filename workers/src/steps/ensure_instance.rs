@@ -35,7 +35,7 @@ pub(crate) async fn ensure_instance(
     let machine = context.provider.ensure(&order).await?;
     context.borders.within().await;
     let version = (row.id, row.version);
-    Ok(record_contact(&context.pool, version, &machine, None, None)
+    Ok(record_contact(&context.pool, version, &machine, None)
         .await?
         .into())
 }

@@ -7,7 +7,7 @@ use shared::agent_api::{
     PROBER_ROLE, RoleSpec, Upstream,
 };
 use shared::db::fleet::{DatabaseWish, ParticipantRow, ServerRow};
-use shared::domain::{ParticipantRole, ParticipantState};
+use shared::domain::{ParticipantRole, ParticipantState, WalRoom};
 use shared::ids::{RequestId, ResourceId, ServerId};
 use shared::secret::{Vault, VaultError};
 
@@ -79,7 +79,7 @@ pub(crate) fn render(
         birth: birth_of(participant),
         port: server.postgres_port.unwrap_or(0),
         listen_addresses: server.host.iter().cloned().collect(),
-        settings: settings(server.connections),
+        settings: settings(server.connections, WalRoom::on(server.disk_bytes)),
         hba: hba(),
         roles,
         databases,
@@ -190,12 +190,8 @@ fn birth_of(participant: &ParticipantRow) -> Birth {
 /// Most connections of one server: each costs PostgreSQL shared memory and snapshot time.
 const MOST_CONNECTIONS: u32 = 500;
 
-/// How much WAL the archive's slot may hold back while the archive is away. As long as that is not
-/// reached nothing is lost; beyond it the database is kept alive instead of its history, because a
-/// full disk stops both. Hours of a busy database, and a part of any disk that one is put on.
-const SLOT_WAL_KEPT: &str = "8GB";
-
-fn settings(connections: u32) -> BTreeMap<String, String> {
+fn settings(connections: u32, room: WalRoom) -> BTreeMap<String, String> {
+    let mebibytes = |bytes: u64| format!("{}MB", bytes >> 20);
     // Fixed by the plan: a change needs a restart, and a new neighbour must not restart the others.
     let all = connections.min(MOST_CONNECTIONS) + RESERVED_CONNECTIONS;
     [
@@ -207,7 +203,8 @@ fn settings(connections: u32) -> BTreeMap<String, String> {
         ("password_encryption", "scram-sha-256".to_owned()),
         ("wal_level", "replica".to_owned()),
         ("wal_log_hints", "on".to_owned()),
-        ("max_slot_wal_keep_size", SLOT_WAL_KEPT.to_owned()),
+        ("max_slot_wal_keep_size", mebibytes(room.kept_bytes)),
+        ("max_wal_size", mebibytes(room.between_checkpoints_bytes)),
         ("fsync", "on".to_owned()),
         ("full_page_writes", "on".to_owned()),
         ("timezone", "UTC".to_owned()),

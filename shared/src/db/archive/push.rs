@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use super::epochs::{Epoch, Row};
 use crate::agent_api::restore::RestoreSource;
 use crate::db::DbError;
-use crate::domain::ParticipantState;
+use crate::domain::{ParticipantState, WalRoom};
 use crate::ids::{ParticipantId, RequestId, ResourceId, ServerId, TimelineId};
 use crate::ports::Address;
 
@@ -30,6 +30,8 @@ pub struct PushRow {
     pub followed: bool,
     /// Names of the open alerts about it.
     pub open_alerts: Vec<String>,
+    /// What WAL may take of the disk of the leader.
+    pub room: WalRoom,
 }
 
 /// A leader that is not on its way out.
@@ -104,7 +106,7 @@ pub async fn load_push(
             participants.state as "leader_state?: ParticipantState",
             participants.generation as "leader_generation?",
             servers.id as "server?: ServerId",
-            servers.host, servers.agent_port,
+            servers.host, servers.agent_port, servers.disk_bytes,
             plans.wal_push_interval_ms as "interval_ms?",
             (
                 select resources.id
@@ -168,6 +170,7 @@ struct Joined {
     server: Option<ServerId>,
     host: Option<String>,
     agent_port: Option<i32>,
+    disk_bytes: Option<i64>,
     interval_ms: Option<i32>,
     resource: Option<ResourceId>,
     number: Option<i32>,
@@ -253,6 +256,7 @@ impl TryFrom<Joined> for PushRow {
             birth: row.birth.as_ref().map(|Json(source)| source.clone()),
             followed: row.followed,
             open_alerts: row.open_alerts.clone(),
+            room: WalRoom::on(row.disk_bytes.map(i64::unsigned_abs)),
             epoch: row.epoch().map(Epoch::try_from).transpose()?,
         })
     }

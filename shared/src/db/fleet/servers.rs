@@ -36,6 +36,8 @@ pub struct ServerRow {
     pub agent_port: Option<u16>,
     /// TCP port of PostgreSQL.
     pub postgres_port: Option<u16>,
+    /// Size in bytes of the file system of the data, as last told.
+    pub disk_bytes: Option<u64>,
     /// The machine's boot, as last told.
     pub boot_id: Option<String>,
     /// Moment the agent last answered, as last recorded.
@@ -69,6 +71,7 @@ pub async fn load_servers(
             host,
             agent_port,
             postgres_port,
+            disk_bytes,
             boot_id,
             last_seen_at,
             (
@@ -100,6 +103,7 @@ pub async fn load_servers(
         host: row.host,
         agent_port: row.agent_port.and_then(|port| u16::try_from(port).ok()),
         postgres_port: row.postgres_port.and_then(|port| u16::try_from(port).ok()),
+        disk_bytes: row.disk_bytes.map(i64::unsigned_abs),
         boot_id: row.boot_id,
         last_seen_at: row.last_seen_at,
         open_alert: row.open_alert,
@@ -164,14 +168,25 @@ pub async fn move_server(
     Ok(Recorded::of(done.rows_affected()))
 }
 
-/// Records where the machine is and that its agent was seen at `seen_at`.
+/// What an agent said of its machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard<'a> {
+    /// Its boot.
+    pub boot_id: &'a str,
+    /// Size in bytes of the file system of the data; null if it does not know yet.
+    pub disk_bytes: Option<u64>,
+    /// Moment it said so.
+    pub at: DateTime<Utc>,
+}
+
+/// Records where the machine is, and what its agent said; null if that did not answer.
 pub async fn record_contact(
     ex: impl PgExecutor<'_>,
     (id, version): (ServerId, i64),
     machine: &Machine,
-    boot_id: Option<&str>,
-    seen_at: Option<DateTime<Utc>>,
+    heard: Option<Heard<'_>>,
 ) -> Result<Recorded, DbError> {
+    let disk_bytes = heard.and_then(|heard| heard.disk_bytes);
     let done = sqlx::query!(
         r#"
         update servers
@@ -182,6 +197,7 @@ pub async fn record_contact(
             postgres_port = coalesce($6, postgres_port),
             boot_id = coalesce($7, boot_id),
             last_seen_at = coalesce($8, last_seen_at),
+            disk_bytes = coalesce($9, disk_bytes),
             version = version + 1
         where id = $1 and version = $2
         "#,
@@ -191,8 +207,9 @@ pub async fn record_contact(
         machine.host,
         machine.agent_port.map(i32::from),
         machine.postgres_port.map(i32::from),
-        boot_id,
-        seen_at,
+        heard.map(|heard| heard.boot_id),
+        heard.map(|heard| heard.at),
+        disk_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
     )
     .execute(ex)
     .await

@@ -205,7 +205,13 @@ fn agent_report(point: &mut Point) -> Option<participant::AgentReport> {
         Phase::Stopped,
         Phase::Removed,
     ]);
-    let (postgres_runs, crashes) = point.pick(&[(false, 0), (true, 0), (false, 1), (true, 1)]);
+    let (postgres_runs, crashes, wal_half_kept) = point.pick(&[
+        (false, 0, false),
+        (true, 0, false),
+        (true, 0, true),
+        (false, 1, false),
+        (true, 1, false),
+    ]);
     let wants_reads = point.pick(&BOOLS);
     holds.map(|holds| participant::AgentReport {
         holds,
@@ -215,6 +221,7 @@ fn agent_report(point: &mut Point) -> Option<participant::AgentReport> {
         postgres_runs,
         crashes,
         wants_reads,
+        wal_half_kept,
     })
 }
 

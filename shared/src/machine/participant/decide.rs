@@ -37,7 +37,11 @@ fn alert(facts: &Facts) -> Option<Alert> {
         Some(Trouble::DataMissing) => Some(Alert::ParticipantDataMissing),
         None => Participant::deadline(facts.state)
             .filter(|_| facts.deadline_passed)
-            .map(|deadline| deadline.alert),
+            .map(|deadline| deadline.alert)
+            .or_else(|| {
+                let keeps = facts.agent.is_some_and(|agent| agent.wal_half_kept);
+                (facts.state == Serving && keeps).then_some(Alert::ParticipantWalHalfKept)
+            }),
     }
 }
 

@@ -186,6 +186,7 @@ impl World {
                 postgres_runs: status.postgres_runs,
                 crashes: status.crashes,
                 wants_reads: status.phase == Phase::Creating,
+                wal_half_kept: false,
             }),
         }
     }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use shared::agent_api::InstanceStatus;
+use shared::agent_api::{InstanceStatus, SlotStatus, SlotWal};
 use shared::db::fleet::{ParticipantRow, ServerRow};
 use shared::domain::ParticipantState;
 use shared::machine::participant::{self, AgentReport, Holds};
 use shared::machine::server;
+use shared::units::Lsn;
 
 use super::Look;
 use crate::context::Context;
@@ -89,5 +90,53 @@ fn report(row: &ParticipantRow, status: &InstanceStatus) -> AgentReport {
                     | ParticipantState::Removed => restore.wants_something(),
                 }
             }),
+        wal_half_kept: status
+            .postgres
+            .as_ref()
+            .is_some_and(|postgres| wal_is_half_kept(postgres.flush_lsn, postgres.archive_slot)),
+    }
+}
+
+/// Whether so much WAL waits for the archive that people must know while there is time: half of what
+/// may, or all of it.
+fn wal_is_half_kept(flush: Option<Lsn>, slot: Option<SlotStatus>) -> bool {
+    let Some(slot) = slot else {
+        return false;
+    };
+    match slot.wal_status {
+        SlotWal::Unreserved | SlotWal::Lost => true,
+        SlotWal::Reserved | SlotWal::Extended => {
+            let (Some(flush), Some(from), Some(left)) =
+                (flush, slot.restart_lsn, slot.safe_wal_bytes)
+            else {
+                return false;
+            };
+            let kept = flush.bytes().saturating_sub(from.bytes());
+            i64::try_from(kept).is_ok_and(|kept| kept >= left)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_what_may_wait_is_told_and_so_is_what_is_given_up() {
+        let is_told = |wal_status, (from, safe): (u64, Option<i64>)| {
+            let slot = SlotStatus {
+                restart_lsn: Some(Lsn::from_bytes(from)),
+                wal_status,
+                safe_wal_bytes: safe,
+            };
+            wal_is_half_kept(Some(Lsn::from_bytes(1000)), Some(slot))
+        };
+        assert!(!is_told(SlotWal::Reserved, (600, Some(401))));
+        assert!(is_told(SlotWal::Extended, (600, Some(400))));
+        assert!(is_told(SlotWal::Extended, (600, Some(-1))));
+        assert!(!is_told(SlotWal::Extended, (0, None)), "without a limit");
+        assert!(is_told(SlotWal::Unreserved, (999, Some(900))));
+        assert!(is_told(SlotWal::Lost, (999, None)));
+        assert!(!wal_is_half_kept(Some(Lsn::from_bytes(1000)), None));
     }
 }

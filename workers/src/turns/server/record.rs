@@ -2,7 +2,7 @@
 
 use shared::db::archive::ask_to_push;
 use shared::db::fleet::{
-    Move, ParticipantRow, Recorded, ServerRow, move_participant, move_server, record_contact,
+    Heard, Move, ParticipantRow, Recorded, ServerRow, move_participant, move_server, record_contact,
 };
 use shared::domain::{JobKind, ParticipantState, ServerState};
 use shared::ids::ParticipantId;
@@ -77,14 +77,16 @@ pub(super) async fn contact(
     let unknown = Machine::absent();
     let machine = look.machine.as_ref().unwrap_or(&unknown);
     let status = look.asked.as_ref().and_then(|asked| asked.status());
-    let boot_id = status.map(|status| status.boot_id.as_str());
-    let seen_at = status.map(|_| context.now());
+    let heard = status.map(|status| Heard {
+        boot_id: &status.boot_id,
+        // It knows no more than that there is a disk before it has probed it.
+        disk_bytes: Some(status.disk.total_bytes).filter(|bytes| *bytes > 0),
+        at: context.now(),
+    });
     let version = (row.id, row.version);
-    Ok(
-        record_contact(&context.pool, version, machine, boot_id, seen_at)
-            .await?
-            .into(),
-    )
+    Ok(record_contact(&context.pool, version, machine, heard)
+        .await?
+        .into())
 }
 
 /// Records `event` of a participant, and wakes the resources that wait for it.

@@ -35,6 +35,7 @@ impl Slice<'_> {
             return Ok(Came::Overtaken);
         }
         let record = self.write_down(wished).await?;
+        context.borders.within().await;
         if begin_epoch(&context.pool, &record, request_id, context.now()).await? {
             tracing::info!(
                 timeline.id = %record.timeline, epoch = record.number, tli = record.tli,
@@ -87,12 +88,7 @@ impl Slice<'_> {
             return Birth::Unknown;
         };
         // Whoever followed went on beyond the end of the last leg.
-        let is_open = |place| self.row.followed && place + 1 == source.path.len();
-        let mut legs = source.path.iter().enumerate().rev();
-        let left = legs.find_map(|(place, leg)| {
-            let reaches = restored.began_at <= leg.end || is_open(place);
-            (leg.run.tli == restored.parent_tli && reaches).then_some(leg)
-        });
+        let left = source.leg_of(restored.began_at, self.row.followed);
         left.map_or(Birth::Unknown, |leg| {
             Birth::Under(Parent {
                 timeline: leg.timeline,

@@ -56,6 +56,7 @@ impl Slice<'_> {
         let chunks = places(epoch.watermark, epoch.flush, &cut);
         let plan = self.plan(epoch).await;
         let order = self.order(epoch, &chunks, &plan.compaction).await?;
+        self.context.borders.within().await;
         if !self.turn.still_mine() {
             return Ok(Came::Overtaken);
         }
@@ -65,6 +66,7 @@ impl Slice<'_> {
             Ok(answer) => answer,
             Err(error) => return self.unanswered(error),
         };
+        self.context.borders.within().await;
         told::objects(&answer);
         let found = self.found(epoch, &chunks, plan, &answer);
         self.settle(epoch, &found).await
@@ -94,7 +96,7 @@ impl Slice<'_> {
                 .archive
                 .places(segments, |at| prefix.segment(run, at))
                 .await?,
-            safe_lsn: seam::safe(epoch, self.compacts(epoch)),
+            safe_lsn: seam::safe(epoch, self.compacts(epoch), self.row.room),
             answer_within_ms: ANSWER_WITHIN_MS,
         })
     }

@@ -4,6 +4,7 @@ use shared::agent_api::wal::Seam;
 use shared::archive::chain::segment_start;
 use shared::archive::store::StoreError;
 use shared::db::archive::Epoch;
+use shared::domain::WalRoom;
 use shared::units::Lsn;
 
 use super::Slice;
@@ -11,6 +12,10 @@ use super::Slice;
 /// Most segments that a leader keeps because they are to be put together: a gigabyte of the usual
 /// size.
 const KEPT_SEGMENTS: u64 = 64;
+
+/// The part of what it may keep for the archive that they may be, so that there is room for what is
+/// not archived yet.
+const KEPT_PART: u64 = 4;
 
 impl Slice<'_> {
     /// What the archive has right before the watermark of `epoch`.
@@ -34,11 +39,12 @@ impl Slice<'_> {
 /// object of the chain: what it has written since can only be joined to that. It keeps what is to be
 /// put together too, as long as that comes forward: chunks are durable, and a disk is worth more than
 /// fewer objects.
-pub(super) fn safe(epoch: &Epoch, compacts: bool) -> Lsn {
+pub(super) fn safe(epoch: &Epoch, compacts: bool, room: WalRoom) -> Lsn {
     let bytes = epoch.record.segment_bytes;
+    let most = (KEPT_SEGMENTS * u64::from(bytes)).min(room.kept_bytes / KEPT_PART);
     let durable = segment_start(epoch.tail.unwrap_or(epoch.watermark), bytes);
     let waiting = durable.bytes().saturating_sub(epoch.compacted.bytes());
-    if compacts && epoch.retry.is_none() && waiting <= KEPT_SEGMENTS * u64::from(bytes) {
+    if compacts && epoch.retry.is_none() && waiting <= most {
         durable.min(epoch.compacted)
     } else {
         durable
@@ -85,7 +91,10 @@ mod tests {
 
     #[track_caller]
     fn check(epoch: &Epoch, compacts: bool, segments: u64) {
-        assert_eq!(safe(epoch, compacts), Lsn::from_bytes(segments * SEGMENT));
+        assert_eq!(
+            safe(epoch, compacts, WalRoom::on(None)),
+            Lsn::from_bytes(segments * SEGMENT)
+        );
     }
 
     #[test]

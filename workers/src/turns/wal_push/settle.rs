@@ -1,6 +1,7 @@
 //! Recording what a push found out, and telling people what they must know.
 
 use shared::archive::chain::{Compaction, Stop, segment_start};
+use shared::db::DbError;
 use shared::db::alerts::{self, NewAlert};
 use shared::db::archive::{Epoch, advance, record_gap};
 use shared::db::jobs::{self, JobKey};
@@ -25,6 +26,7 @@ impl Slice<'_> {
             told::pushed("overtaken");
             return Ok(Came::Overtaken);
         }
+        context.borders.within().await;
         if let Some((at, detail)) = &found.other_segment {
             self.conflict(*at, detail).await?;
         }
@@ -69,7 +71,6 @@ impl Slice<'_> {
     /// an older copy has forgotten that – it goes on from there. Else it notes the gap, and goes on from
     /// the oldest WAL that is there.
     async fn jump(&self, epoch: &Epoch, found: &Found) -> Result<Came, TurnError> {
-        let context = self.context;
         let (from, bytes) = (epoch.watermark, epoch.record.segment_bytes);
         let held = found.held_from.map(|held| segment_start(held, bytes));
         // The segment that is written now is always there.
@@ -86,8 +87,16 @@ impl Slice<'_> {
             let what = "it says that WAL is gone which it must hold".to_owned();
             return Err(PushError::Impossible { at: from, what }.into());
         }
+        self.note_gap(epoch, to).await
+    }
+
+    /// Notes the gap and tells people, both or neither: nobody finds a gap again that is noted.
+    async fn note_gap(&self, epoch: &Epoch, to: Lsn) -> Result<Came, TurnError> {
+        let (context, from) = (self.context, epoch.watermark);
+        let failed = DbError::during("record a gap and tell of it");
+        let mut both = context.pool.begin().await.map_err(&failed)?;
         // As it is stored now: what waits may just have been noted.
-        if record_gap(&context.pool, epoch, to, context.now())
+        if record_gap(&mut *both, epoch, to, context.now())
             .await?
             .is_overtaken()
         {
@@ -97,11 +106,13 @@ impl Slice<'_> {
             "the WAL from {from} to {to} was removed before it was archived: no restore goes across \
              it, and none after it before the next base backup"
         );
+        alerts::raise(&mut *both, &self.alert(ArchiveAlert::Gap, &detail)).await?;
+        context.borders.within().await;
+        both.commit().await.map_err(failed)?;
         tracing::error!(
             timeline.id = %self.row.timeline, request_id = %self.row.request_id,
             from = %from, to = %to, "WAL is lost to the archive",
         );
-        self.raise(ArchiveAlert::Gap, &detail).await?;
         Ok(Came::PartOfTheWay)
     }
 
@@ -117,16 +128,19 @@ impl Slice<'_> {
 
     /// Tells people, once.
     pub(super) async fn raise(&self, alert: ArchiveAlert, detail: &str) -> Result<(), TurnError> {
-        let new = NewAlert {
+        alerts::raise(&self.context.pool, &self.alert(alert, detail)).await?;
+        Ok(())
+    }
+
+    fn alert<'a>(&self, alert: ArchiveAlert, detail: &'a str) -> NewAlert<'a> {
+        NewAlert {
             name: alert.as_str(),
             subject_kind: "timeline",
             subject_id: self.row.timeline.as_uuid(),
             resource_id: self.leader.resource,
             detail,
             now: self.context.now(),
-        };
-        alerts::raise(&self.context.pool, &new).await?;
-        Ok(())
+        }
     }
 
     /// Takes back what is not so any more.

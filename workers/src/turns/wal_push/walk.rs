@@ -83,6 +83,7 @@ impl Slice<'_> {
         if !self.turn.still_mine() {
             return Ok(Some(Came::Overtaken));
         }
+        self.context.borders.within().await;
         let (pool, now) = (&self.context.pool, self.context.now());
         if advance(pool, epoch, &progress, now).await?.is_overtaken() {
             return Ok(Some(Came::Overtaken));
