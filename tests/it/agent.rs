@@ -9,7 +9,7 @@ mod follower;
 mod instructions;
 mod lifetime;
 mod recovering;
-mod restore;
+pub(crate) mod restore;
 mod settings;
 mod trust;
 mod wal_push;

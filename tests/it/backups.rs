@@ -10,4 +10,4 @@ mod life;
 mod proofs;
 mod push_cuts;
 mod retention;
-mod world;
+pub(crate) mod world;

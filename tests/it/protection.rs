@@ -10,6 +10,7 @@ pub(crate) mod forks;
 mod full_disk;
 mod lost_slot;
 mod outages;
+mod parents;
 mod proofs;
 mod pushes;
 mod put_back;

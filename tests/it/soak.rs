@@ -15,6 +15,7 @@ mod load;
 mod moments;
 mod restored;
 mod retention;
+mod segments;
 
 use crate::protection::forks::capture;
 use crate::protection::world::Protected;

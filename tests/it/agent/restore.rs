@@ -7,4 +7,5 @@ pub(super) mod driver;
 mod faults;
 mod names;
 mod promotions;
+pub(crate) mod segments;
 mod targets;

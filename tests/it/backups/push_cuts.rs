@@ -6,7 +6,8 @@ use shared::archive::epoch::EpochRecord;
 use shared::archive::frame;
 use shared::archive::store::ObjectStore as _;
 use shared::clock::Clock as _;
-use shared::db::archive::{Epoch, begin_epoch};
+use shared::db::archive::{Epoch, begin_epoch, seal_epoch};
+use shared::db::fleet::Recorded;
 use shared::domain::{ArchiveAlert, JobKind};
 use shared::ids::RequestId;
 use shared::units::Lsn;
@@ -184,6 +185,51 @@ async fn a_gap_is_noted_and_told_whenever_a_worker_dies() -> anyhow::Result<()> 
             assert!(after >= 4, "a gap has more borders than {after}");
             return Ok(());
         }
+    }
+    anyhow::bail!("it has too many borders")
+}
+
+/// Whatever it had uploaded, and wherever it stands: the epoch stays as it was sealed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_was_under_way_when_its_epoch_was_sealed_settles_nothing() -> anyhow::Result<()>
+{
+    let backups = Backups::start("standard").await?;
+    let mut customer = backups.world.connect(backups.id).await?;
+    let (pool, key) = (backups.pool(), (backups.timeline, 1));
+    let mut past_the_end = false;
+    for after in 0..BORDERS_MAX {
+        forget(&backups).await?;
+        write(&mut customer, 1).await?;
+        backups.push_all(&mut customer).await?;
+        write(&mut customer, 1).await?;
+        let before = backups.epoch().await?.context("there is an epoch")?;
+        let stop = Stop::after(after);
+        let mut push = backups
+            .worker
+            .turn(JobKind::WalPush, backups.timeline, Some(&stop));
+        tokio::select! {
+            _ = &mut push => {
+                assert!(after >= 3, "a push has more borders than {after}");
+                assert!(past_the_end, "none had uploaded anything");
+                return Ok(());
+            }
+            () = stop.reached() => {}
+        }
+        let now = backups.worker.clock.now();
+        let watermark = backups.epoch().await?.context("it is there")?.watermark;
+        let sealed = seal_epoch(pool, key, watermark, now).await?;
+        assert_eq!(sealed, Recorded::Yes);
+        stop.go_on();
+        push.await;
+        for _ in 0..2 {
+            let epoch = backups.epoch().await?.context("it is there")?;
+            assert_eq!(epoch.watermark, watermark, "{after}");
+            assert_whole(&backups, &epoch).await?;
+            backups.turn(JobKind::WalPush).await;
+        }
+        let (prefix, run) = (before.record.prefix(), before.record.run());
+        let late = backups.objects(&prefix.chunk(run, watermark)).await?;
+        past_the_end |= !late.is_empty();
     }
     anyhow::bail!("it has too many borders")
 }

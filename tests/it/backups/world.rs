@@ -40,16 +40,16 @@ const LOOK: Duration = Duration::from_millis(20);
 const BELIEVED_LEASE: Duration = Duration::from_hours(24);
 
 /// A worker of this process whose turns are taken by hand.
-pub(super) struct Worker {
-    pub(super) context: Context,
+pub(crate) struct Worker {
+    pub(crate) context: Context,
     /// The time that is stored.
-    pub(super) clock: ManualClock,
+    pub(crate) clock: ManualClock,
     _tasks: TaskTracker,
 }
 
 impl Worker {
     /// A worker of `world` that keeps objects in `store`.
-    pub(super) async fn of(world: &World, store: Arc<dyn ObjectStore>) -> anyhow::Result<Self> {
+    pub(crate) async fn of(world: &World, store: Arc<dyn ObjectStore>) -> anyhow::Result<Self> {
         // One provider for the whole process; another test may have been quicker.
         drop(rustls::crypto::ring::default_provider().install_default());
         let clock = ManualClock::starting_at(SystemClock.now());
@@ -71,7 +71,7 @@ impl Worker {
     }
 
     /// A turn of the job `kind` of `timeline`, which stops at `stop`.
-    pub(super) fn turn(
+    pub(crate) fn turn(
         &self,
         kind: JobKind,
         timeline: TimelineId,
@@ -113,7 +113,7 @@ impl Worker {
 }
 
 /// A border at which a worker stops: the one after so many others.
-pub(super) struct Stop {
+pub(crate) struct Stop {
     after: usize,
     seen: AtomicUsize,
     reached: Notify,

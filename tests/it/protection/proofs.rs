@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use http::Method;
+use shared::archive::chain::segment_start;
+use shared::archive::store::ObjectStore as _;
 use shared::clock::{Clock as _, SystemClock};
 use shared::db::archive::{NewRestoreCheck, Proof, proofs_of, release_restores};
 use shared::db::archive::{RestoreCheckAsked, request_restore_check};
@@ -149,37 +151,74 @@ async fn a_database_is_proven_up_to_what_is_archived_and_nothing_is_left() -> an
     Ok(())
 }
 
+/// What a proof says that fails while the object `key` is damaged.
+async fn complaint_about(protected: &Protected, key: &str) -> anyhow::Result<String> {
+    let file = protected.server.file_of(key);
+    let sound = std::fs::read(&file)?;
+    protected.server.corrupt(key)?;
+    let asked = ask(protected).await?;
+    let ended = until_ended(protected, &asked).await?;
+    assert_eq!(ended.state, OperationState::Failed);
+    protected
+        .until_alert(ArchiveAlert::ProofFailed, true)
+        .await?;
+    let alert = "select detail from alerts where name = 'proof-failed' and cleared_at is null";
+    let detail: String = sqlx::query_scalar(alert)
+        .fetch_one(&protected.world.database.pool)
+        .await?;
+    let error = ended.error.unwrap_or_default();
+    assert!(detail.contains(&error), "{detail} {error}");
+    until_cleared_up(protected).await?;
+    std::fs::write(&file, sound)?;
+    Ok(error)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_damaged_in_the_archive_is_named_until_it_is_proven_again() -> anyhow::Result<()> {
     let protected = Protected::start().await?;
     let backups = until_first_backup(&protected).await?;
-    let epoch = protected.until_epoch("there", |_| true).await?;
-    let piece = epoch.record.prefix().backup_piece(backups[0].id, 1);
-    let file = protected.server.file_of(&piece);
-    let sound = std::fs::read(&file)?;
-    protected.server.corrupt(&piece)?;
-    let asked = ask(&protected).await?;
-    let ended = until_ended(&protected, &asked).await?;
-    assert_eq!(ended.state, OperationState::Failed);
-    let error = ended.error.unwrap_or_default();
-    assert!(error.contains(&piece), "{error}");
-    protected
-        .until_alert(ArchiveAlert::ProofFailed, true)
-        .await?;
-    let alert = "select detail from alerts where name = 'proof-failed'";
-    let detail: String = sqlx::query_scalar(alert)
-        .fetch_one(&protected.world.database.pool)
-        .await?;
-    assert!(detail.contains(&piece), "{detail}");
-    until_cleared_up(&protected).await?;
-
-    std::fs::write(&file, sound)?;
+    let mut customer = protected.world.connect(protected.id).await?;
+    write(&mut customer, 17).await?;
+    let epoch = protected.until_archived(&mut customer).await?;
+    let (prefix, run) = (epoch.record.prefix(), epoch.record.run());
+    let start = backups[0].start_lsn.context("it is finished")?;
+    let segment = prefix.segment(run, segment_start(start, epoch.record.segment_bytes));
+    until_there(&protected, &segment).await?;
+    // The newest chunk is in no segment.
+    let mut joints = protected.joints(&epoch).await?;
+    let last = joints.iter().rposition(|at| *at < epoch.watermark);
+    let last = joints.swap_remove(last.context("there is one")?);
+    for key in [
+        prefix.backup_manifest(backups[0].id),
+        prefix.backup_piece(backups[0].id, 1),
+        segment,
+        prefix.chunk(run, last),
+    ] {
+        let error = complaint_about(&protected, &key).await?;
+        assert!(error.contains(&key), "{error}");
+    }
     let asked = ask(&protected).await?;
     let ended = until_ended(&protected, &asked).await?;
     assert_eq!(ended.state, OperationState::Succeeded, "{ended:#?}");
     protected
         .until_alert(ArchiveAlert::ProofFailed, false)
         .await?;
+    Ok(())
+}
+
+/// Waits until the archive has `key`.
+async fn until_there(protected: &Protected, key: &str) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    while protected
+        .server
+        .store()
+        .get(key, Some(0..1))
+        .await?
+        .is_none()
+    {
+        anyhow::ensure!(begun.elapsed() < PATIENCE, "{key} is not there");
+        sleep(LOOK).await;
+    }
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use tests::world::{PATIENCE, World};
 use tokio::time::{Instant, sleep};
 
 /// Time between two looks while waiting.
-const LOOK: Duration = Duration::from_millis(50);
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
 
 /// A control plane with an archive.
 pub(crate) struct Protected {

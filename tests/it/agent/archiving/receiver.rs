@@ -55,8 +55,17 @@ impl Receiver {
 
     /// Requests that write `key` if there is nothing yet, and read it.
     pub(crate) async fn sign(&self, key: &str) -> anyhow::Result<(Signed, Signed)> {
-        let put = self.store.sign_put(key, SIGNED_FOR).await?;
-        Ok((put, self.store.sign_get(key, SIGNED_FOR).await?))
+        self.sign_for(key, SIGNED_FOR).await
+    }
+
+    /// The same, good for so long.
+    pub(crate) async fn sign_for(
+        &self,
+        key: &str,
+        valid_for: Duration,
+    ) -> anyhow::Result<(Signed, Signed)> {
+        let put = self.store.sign_put(key, valid_for).await?;
+        Ok((put, self.store.sign_get(key, valid_for).await?))
     }
 
     /// The next requests of this method fail, one for each fault.

@@ -98,6 +98,18 @@ impl Fork {
     /// Signs once what is wanted. Gives the status from before.
     pub(in crate::agent) async fn allow(&self, world: &World) -> anyhow::Result<InstanceStatus> {
         let status = self.server.status().await?;
+        self.allow_after(world, &status, (SIGNED_FOR, Duration::ZERO))
+            .await?;
+        Ok(status)
+    }
+
+    /// Signs what was wanted in `status`, good for so long, and lets the agent have it that much later.
+    pub(in crate::agent) async fn allow_after(
+        &self,
+        world: &World,
+        status: &InstanceStatus,
+        (valid_for, later): (Duration, Duration),
+    ) -> anyhow::Result<()> {
         let wants = status.restore.as_ref().context("it is a restore")?;
         let asker = Asker {
             participant: self.spec.participant,
@@ -105,7 +117,8 @@ impl Fork {
             segment_bytes: self.segment_bytes,
         };
         let store = world.receiver.store();
-        let reads = sign_reads(store, (&self.source, asker), wants, SIGNED_FOR).await?;
+        let reads = sign_reads(store, (&self.source, asker), wants, valid_for).await?;
+        sleep(later).await;
         if let Some(reads) = reads {
             let (client, address) = (&self.server.client, self.server.address);
             client
@@ -113,7 +126,7 @@ impl Fork {
                 .await?
                 .context("it is a restore")?;
         }
-        Ok(status)
+        Ok(())
     }
 
     /// Signs what is wanted until the status is `enough`.

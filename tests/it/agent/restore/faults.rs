@@ -1,10 +1,14 @@
 //! Restores while the archive fails.
 
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
 use http::Method;
 use shared::agent_api::restore::{RestoreStage, Target};
 use shared::agent_api::{Phase, RefusalCode};
 use shared::ids::{ParticipantId, RequestId};
 use tests::object_server::{Fault, On};
+use tokio::time::Instant;
 
 use super::driver::{Fork, source};
 use crate::agent::archiving::{MIB, SIGNATURE, World};
@@ -41,6 +45,60 @@ async fn what_fails_for_a_moment_costs_only_another_attempt() -> anyhow::Result<
     assert!(!log.contains(SIGNATURE), "{log}");
     let log = std::fs::read_to_string(fork.server.file("server/postgres.log"))?;
     assert!(!log.contains(SIGNATURE), "{log}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_signed_long_ago_is_signed_anew() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let start = world.start_of_slot().await?;
+    let (_, manifest) = back_up(&world).await?;
+    world.write(3 * MIB).await?;
+    let end = world.push_all(start).await?;
+    let fork = Fork::begin(&world, &source(&world, &manifest, end, Target::End)).await?;
+    let shortly = Duration::from_secs(1);
+    let begun = Instant::now();
+    // Each kind of object once too late: the manifest, pieces, and WAL.
+    let mut late = [false; 3];
+    while late != [true; 3] {
+        ensure!(begun.elapsed() < Duration::from_mins(2), "{late:?}");
+        let status = fork.server.status().await?;
+        let wants = status.restore.as_ref().context("it is a restore")?;
+        let kinds = [
+            wants.wants_manifest,
+            !wants.wants_pieces.is_empty(),
+            wants.wants_wal.is_some(),
+        ];
+        let new = kinds.iter().zip(&late).any(|(wants, late)| *wants && !late);
+        let times = if new {
+            (shortly, shortly * 2)
+        } else {
+            (shortly * 60, Duration::ZERO)
+        };
+        fork.allow_after(&world, &status, times).await?;
+        for (late, wants) in late.iter_mut().zip(kinds) {
+            *late |= wants;
+        }
+    }
+    let status = fork.finish(&world).await?;
+    assert_eq!(fork.rows().await?, world.rows());
+    assert_eq!(status.crashes, 0, "PostgreSQL noticed nothing");
+    Ok(())
+}
+
+/// Takes a minute, in which nothing happens.
+#[tokio::test]
+async fn a_read_that_hangs_is_broken_off_and_made_again() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let start = world.start_of_slot().await?;
+    let (_, manifest) = back_up(&world).await?;
+    world.write(3 * MIB).await?;
+    let end = world.push_all(start).await?;
+    let hang = On::method(Method::GET).path_has("/000002").times(1);
+    world.receiver.server().faults().set(Fault::Hang, hang);
+    let fork = Fork::begin(&world, &source(&world, &manifest, end, Target::End)).await?;
+    fork.finish(&world).await?;
+    assert_eq!(fork.rows().await?, world.rows());
     Ok(())
 }
 

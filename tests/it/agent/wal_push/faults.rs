@@ -1,5 +1,7 @@
 //! Stores and networks that fail.
 
+use std::time::Duration;
+
 use http::Method;
 use shared::agent_api::wal::Placed;
 use tests::object_server::Fault;
@@ -155,5 +157,27 @@ async fn an_agent_that_is_killed_in_the_middle_is_followed_by_one_that_goes_on()
     assert_eq!(end, ranges[2].end);
     assert!(bytes == world.files(start..end)?);
     assert_eq!(world.receiver.objects().await?.len(), 3, "{RUN}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_signed_long_ago_writes_nothing_and_is_signed_anew() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let start = world.start_of_slot().await?;
+    world.write(MIB / 2).await?;
+    let range = world.ranges(start, 1).remove(0);
+    let mut place = world.chunk(&range).await?;
+    let key = world.prefix.chunk(RUN, start);
+    let shortly = Duration::from_secs(1);
+    (place.put, place.get) = world.receiver.sign_for(&key, shortly).await?;
+    tokio::time::sleep(shortly * 2).await;
+    let late = world.push(&world.call(vec![place])).await?.chunks;
+    assert!(
+        matches!(late.as_slice(), [Placed::Failed { detail }] if detail.contains("403")),
+        "{late:?}"
+    );
+    assert!(world.receiver.objects().await?.is_empty());
+    let anew = world.push_one(range).await?;
+    assert!(matches!(anew, Placed::Stored { .. }), "{anew:?}");
     Ok(())
 }

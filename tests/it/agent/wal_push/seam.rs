@@ -4,9 +4,12 @@ use std::path::Path;
 
 use http::Method;
 use shared::agent_api::wal::{Placed, WalPush};
-use shared::agent_api::{InstanceRole, RefusalCode};
-use shared::process::{Account, Initdb, PostgresInstallations, Program, run_to_end};
+use shared::agent_api::{InstanceRole, InstanceSpec, PROBER_ROLE, RefusalCode};
+use shared::ids::RequestId;
+use shared::process::{Account, Initdb, PostgresInstallations, Program, free_port, run_to_end};
 use shared::units::Lsn;
+use sqlx::Executor as _;
+use tests::agent_server::AgentServer;
 use tests::object_server::Fault;
 
 use crate::agent::archiving::{MIB, World, after};
@@ -165,7 +168,7 @@ async fn nothing_counts_of_a_call_in_which_postgres_became_another() -> anyhow::
     call.answer_within_ms = 60_000;
     world.receiver.fail(&Method::PUT, &[Fault::Hang]);
     let client = world.server.client.clone();
-    let (address, request_id) = (world.server.address, shared::ids::RequestId::new());
+    let (address, request_id) = (world.server.address, RequestId::new());
     let replace = async {
         world.receiver.until_requested(&Method::PUT, 1).await?;
         become_one(&mut world, InstanceRole::Stopped).await?;
@@ -192,5 +195,63 @@ async fn nothing_counts_of_a_call_in_which_postgres_became_another() -> anyhow::
         refusal.message.contains("nothing of this call counts"),
         "{refusal:?}"
     );
+    Ok(())
+}
+
+/// Two that both write at this moment: a machine that was cloned, say, with its agent.
+#[tokio::test]
+async fn of_two_that_write_on_one_timeline_the_second_is_refused_and_keeps_what_is_its_own()
+-> anyhow::Result<()> {
+    let mut world = World::start().await?;
+    let start = world.start_of_slot().await?;
+    world.write(MIB).await?;
+    world.push_all(start).await?;
+    become_one(&mut world, InstanceRole::Stopped).await?;
+    let twin = AgentServer::start(true).await?;
+    copy(&world.server.data_directory(), &twin.data_directory()).await?;
+    become_one(&mut world, InstanceRole::Leader).await?;
+    let spec = InstanceSpec {
+        port: free_port()?,
+        ..world.spec.clone()
+    };
+    twin.converge(&spec).await?;
+    let own = "create table own (id int); insert into own values (7)";
+    twin.connect(&spec, PROBER_ROLE, "shop")
+        .await?
+        .execute(own)
+        .await?;
+
+    // Both go on from the same end; the first to write there is the one.
+    let seam = world.seam(start).await?;
+    world.write(MIB / 4).await?;
+    let call = world.call_from(seam.clone()).await?;
+    let first = placed(&world, &call).await?;
+    assert!(matches!(first, Placed::Stored { .. }), "{first:?}");
+    let objects = world.receiver.objects().await?;
+    for goes_on in [false, true] {
+        let seam = if goes_on {
+            world.seam(start).await?
+        } else {
+            seam.clone()
+        };
+        let call = world.call_from(seam).await?;
+        let second = twin.client.push_wal(twin.address, &call, RequestId::new());
+        let second = second.await?.chunks;
+        assert!(
+            matches!(second.as_slice(), [Placed::Conflict { .. }]),
+            "{second:?}"
+        );
+    }
+    assert_eq!(world.receiver.objects().await?, objects);
+    let (bytes, end) = world.chain(start).await?;
+    assert!(bytes == world.files(start..end)?);
+
+    // What only the second has stays with it, behind its slot.
+    let held = "select restart_lsn::text from pg_replication_slots
+                where slot_name = 'ringmaster_archive'";
+    let mut session = twin.connect(&spec, PROBER_ROLE, "shop").await?;
+    session.execute("checkpoint").await?;
+    let held: String = sqlx::query_scalar(held).fetch_one(&mut session).await?;
+    assert!(held.parse::<Lsn>()? <= seam.end, "{held}");
     Ok(())
 }
