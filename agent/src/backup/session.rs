@@ -51,14 +51,15 @@ const STOP: &str = "
 /// Whether everything up to a position is replayed. It may end with the record in hand.
 const HAS_REPLAYED: &str = "select pg_last_wal_replay_lsn() >= $1::pg_lsn";
 
-/// Up to which commit, and up to where, WAL is replayed: in this order, so that the commits before
-/// that one lie before that position. Without any since PostgreSQL was started, the last ones were
-/// before the checkpoint, whose moment has no fractions of a second.
+/// Until when commits, and up to where WAL is replayed. Commits come in no order of time: each notes
+/// its moment before its place in the WAL; a second is more than that takes. Without any since
+/// PostgreSQL was started, the last ones were before the checkpoint, whose moment has no fractions of a
+/// second.
 const REPLAYED: &str = "
     select
-        coalesce(
+        interval '1 second' + coalesce(
             pg_last_xact_replay_timestamp(),
-            (select checkpoint_time + interval '1 second' from pg_control_checkpoint())
+            (select checkpoint_time from pg_control_checkpoint())
         ),
         pg_last_wal_replay_lsn()::text";
 

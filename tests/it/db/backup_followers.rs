@@ -42,10 +42,35 @@ pub(super) async fn follower(fixture: &Fixture, name: &str) -> (ResourceId, Part
 }
 
 async fn eligible(fixture: &Fixture) -> Vec<ParticipantId> {
-    let recently = now() - TimeDelta::minutes(1);
-    let found = followers_to_back_up(fixture.pool(), fixture.timeline, recently);
+    let times = (now() - TimeDelta::minutes(1), now());
+    let found = followers_to_back_up(fixture.pool(), fixture.timeline, times);
     let found = found.await.unwrap().into_iter();
     found.map(|follower| follower.participant).collect()
+}
+
+#[tokio::test]
+async fn followers_are_not_backed_up_while_the_newest_proof_has_failed() {
+    let fixture = Fixture::archived(500).await;
+    let (_, reports) = follower(&fixture, "reports").await;
+    fixture.back_up(100, 0).await;
+    let proof = "insert into proofs (
+            id, timeline_id, state, reason, problem, request_id, asked_at, moved_at, finished_at
+        )
+        values (gen_random_uuid(), $1, 'failed', 'schedule', $2, gen_random_uuid(), $3, $3, $3)";
+    sqlx::query(proof)
+        .bind(fixture.timeline)
+        .bind("it is damaged")
+        .bind(now())
+        .execute(fixture.pool())
+        .await
+        .unwrap();
+    // Nobody knows whether what is wrong is wrong at the leader.
+    assert_eq!(eligible(&fixture).await, []);
+    sqlx::query("update proofs set state = 'wanted', finished_at = null, problem = null")
+        .execute(fixture.pool())
+        .await
+        .unwrap();
+    assert_eq!(eligible(&fixture).await, [reports]);
 }
 
 /// A backup that was begun.
@@ -71,9 +96,10 @@ async fn begin(fixture: &Fixture, participant: ParticipantId) -> BackupId {
 
 #[tokio::test]
 async fn a_follower_that_stays_one_and_is_not_behind_may_be_backed_up() {
-    let fixture = Fixture::pushed().await;
-    assert_eq!(eligible(&fixture).await, []);
+    let fixture = Fixture::archived(500).await;
     let (_, reports) = follower(&fixture, "reports").await;
+    assert_eq!(eligible(&fixture).await, [], "the first is the leader's");
+    fixture.back_up(100, 0).await;
     assert_eq!(eligible(&fixture).await, [reports]);
     let pool = fixture.pool();
     for (change, back) in [
@@ -104,6 +130,21 @@ async fn a_follower_that_stays_one_and_is_not_behind_may_be_backed_up() {
         (
             "update participants set state = 'down' where role = 'follower'",
             "update participants set state = 'serving'",
+        ),
+        // The leader's own is too old, damaged, or that of a follower.
+        (
+            "update backups set started_at = started_at - interval '4 days'",
+            "update backups set started_at = started_at + interval '4 days'",
+        ),
+        (
+            "update backups set damaged_pages = 1",
+            "update backups set damaged_pages = 0",
+        ),
+        (
+            "update backups set participant_id =
+                (select id from participants where role = 'follower')",
+            "update backups set participant_id =
+                (select id from participants where role = 'leader')",
         ),
     ] {
         sqlx::query(change).execute(pool).await.unwrap();

@@ -1,5 +1,6 @@
 //! Backups that are taken from a follower, and those that are not because of what becomes of it.
 
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -7,11 +8,14 @@ use http::Method;
 use shared::agent_api::restore::RestoreSource;
 use shared::archive::plan::Target;
 use shared::archive::sentinel::Sentinel;
+use shared::clock::{Clock as _, SystemClock};
 use shared::db::Limit;
 use shared::db::archive::{Backup, backups_of};
-use shared::domain::BackupState;
-use shared::ids::{BackupId, ParticipantId, ResourceId, ServerId};
+use shared::db::jobs::{self, JobKey};
+use shared::domain::{BackupState, JobKind};
+use shared::ids::{BackupId, ParticipantId, RequestId, ResourceId, ServerId};
 use shared::process::Signal;
+use shared::queue::Member;
 use sqlx::types::Json;
 use sqlx::{Executor as _, PgConnection};
 use tests::object_server::{Fault, On};
@@ -20,7 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use super::backups::until_first_backup;
 use super::followers::{follow, until_numbers, until_seen};
-use super::forks::{add, ask_to_capture, capture, copy, numbers, until_succeeded};
+use super::forks::{add, capture, copy, numbers, until_succeeded};
 use super::world::Protected;
 
 /// Time between two looks while waiting.
@@ -65,11 +69,43 @@ impl Pair {
         Ok(page.items)
     }
 
+    /// Has one made as the schedule does.
+    async fn ask(&self) -> anyhow::Result<()> {
+        let world = &self.protected.world;
+        let (ring, member) = Member::of_job(JobKind::BaseBackup, self.protected.timeline.as_uuid());
+        let key = JobKey {
+            kind: JobKind::BaseBackup,
+            subject_id: member.id,
+        };
+        let now = SystemClock.now();
+        jobs::ask(&world.database.pool, key, RequestId::new(), now).await?;
+        world.queue.wake(ring, member).await?;
+        Ok(())
+    }
+
+    /// Waits until the job is done, and gives the newest backup.
+    async fn until_backed_up(&self) -> anyhow::Result<Backup> {
+        let begun = Instant::now();
+        let jobs = "select count(*) from jobs where kind = 'base_backup'";
+        let pool = &self.protected.world.database.pool;
+        while sqlx::query_scalar::<_, i64>(jobs).fetch_one(pool).await? > 0 {
+            if begun.elapsed() > PATIENCE {
+                let story = self.protected.world.story(self.protected.id).await?;
+                anyhow::bail!("no backup is finished\n{story}");
+            }
+            sleep(LOOK).await;
+        }
+        let newest = self.listed().await?.into_iter().next();
+        let newest = newest.context("there is a backup")?;
+        assert_eq!(newest.state, BackupState::Finished);
+        Ok(newest)
+    }
+
     /// Asks for a backup whose objects do not get into the archive, and waits until it is under way.
-    async fn begin_and_hold(&self) -> anyhow::Result<(shared::ids::OperationId, BackupId)> {
+    async fn begin_and_hold(&self) -> anyhow::Result<BackupId> {
         let faults = self.protected.server.faults();
         faults.set(Fault::Hang, On::method(Method::PUT).path_has("/backups/"));
-        let operation = ask_to_capture(&self.protected, self.protected.id).await?;
+        self.ask().await?;
         let begun = Instant::now();
         loop {
             let newest = self.listed().await?.into_iter().next();
@@ -77,7 +113,7 @@ impl Pair {
                 .filter(|newest| newest.state == BackupState::Running && newest.bytes_total > 0);
             if let Some(newest) = newest {
                 assert!(newest.is_of_follower, "{newest:?}");
-                return Ok((operation, newest.id));
+                return Ok(newest.id);
             }
             anyhow::ensure!(begun.elapsed() < PATIENCE, "no backup is under way");
             sleep(LOOK).await;
@@ -91,10 +127,9 @@ impl Pair {
         lost: BackupId,
         expected: &[i32],
     ) -> anyhow::Result<()> {
-        let listed = self.listed().await?;
-        let newest = listed.first().context("there is a backup")?;
-        assert_eq!(newest.state, BackupState::Finished);
+        let newest = self.until_backed_up().await?;
         assert!(!newest.is_of_follower && newest.id != lost, "{newest:?}");
+        let listed = self.listed().await?;
         assert!(listed.iter().all(|backup| backup.id != lost));
         let pool = &self.protected.world.database.pool;
         let left: Vec<String> = sqlx::query_scalar("select state from backups where id = $1")
@@ -136,7 +171,8 @@ async fn a_backup_is_taken_from_a_follower_and_has_all_that_was_committed() -> a
     write(&mut pair.customer, 5).await?;
     add(&mut pair.customer, 2).await?;
     until_numbers(&pair.protected, pair.follower, &[1, 2]).await?;
-    capture(&pair.protected, pair.protected.id).await?;
+    pair.ask().await?;
+    pair.until_backed_up().await?;
     let listed = pair.listed().await?;
     let [newest, first] = listed.as_slice() else {
         panic!("{listed:#?}");
@@ -182,7 +218,8 @@ async fn a_follower_that_stands_still_is_not_backed_up() -> anyhow::Result<()> {
     let mut operator = world.connect_as_operator(pair.follower).await?;
     operator.execute("select pg_wal_replay_pause()").await?;
     add(&mut pair.customer, 2).await?;
-    capture(&pair.protected, pair.protected.id).await?;
+    pair.ask().await?;
+    pair.until_backed_up().await?;
     let listed = pair.listed().await?;
     assert!(!listed[0].is_of_follower, "{listed:#?}");
     assert_eq!(listed.len(), 2);
@@ -193,39 +230,37 @@ async fn a_follower_that_stands_still_is_not_backed_up() -> anyhow::Result<()> {
 async fn unfollowing_does_not_wait_for_a_backup_which_then_is_taken_from_the_leader()
 -> anyhow::Result<()> {
     let mut pair = Pair::start().await?;
-    let (captured, lost) = pair.begin_and_hold().await?;
+    let lost = pair.begin_and_hold().await?;
     let unfollowed = pair.protected.world.unfollow(pair.follower).await?;
     until_succeeded(&pair.protected, unfollowed).await?;
     pair.protected.server.faults().clear();
     let mut owner = pair.protected.world.connect(pair.follower).await?;
     add(&mut owner, 9).await?;
     add(&mut pair.customer, 2).await?;
-    until_succeeded(&pair.protected, captured).await?;
     pair.assert_leader_was_backed_up(lost, &[1, 2]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_whose_follower_is_killed_is_taken_from_the_leader() -> anyhow::Result<()> {
     let mut pair = Pair::start().await?;
-    let (captured, lost) = pair.begin_and_hold().await?;
+    let lost = pair.begin_and_hold().await?;
     let world = &pair.protected.world;
     world.postmaster(pair.server)?.signal(Signal::KILL)?;
     world.agent(pair.server)?.signal(Signal::KILL)?;
     pair.protected.server.faults().clear();
     add(&mut pair.customer, 2).await?;
-    until_succeeded(&pair.protected, captured).await?;
     pair.assert_leader_was_backed_up(lost, &[1, 2]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_whose_follower_is_silent_is_taken_from_the_leader() -> anyhow::Result<()> {
     let mut pair = Pair::start().await?;
-    let (captured, lost) = pair.begin_and_hold().await?;
+    let lost = pair.begin_and_hold().await?;
     let agent = pair.protected.world.agent(pair.server)?;
     agent.signal(Signal::STOP)?;
     pair.protected.server.faults().clear();
     add(&mut pair.customer, 2).await?;
-    let outcome = until_succeeded(&pair.protected, captured).await;
+    let outcome = pair.until_backed_up().await;
     // One that was replaced meanwhile is gone.
     drop(agent.signal(Signal::CONT));
     outcome?;
@@ -235,27 +270,94 @@ async fn a_backup_whose_follower_is_silent_is_taken_from_the_leader() -> anyhow:
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_whose_follower_is_destroyed_is_taken_from_the_leader() -> anyhow::Result<()> {
     let mut pair = Pair::start().await?;
-    let (captured, lost) = pair.begin_and_hold().await?;
+    let lost = pair.begin_and_hold().await?;
     pair.protected.world.destroy(pair.follower).await?;
     pair.protected.server.faults().clear();
     add(&mut pair.customer, 2).await?;
-    until_succeeded(&pair.protected, captured).await?;
     pair.assert_leader_was_backed_up(lost, &[1, 2]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_backup_of_a_follower_is_gone_on_with_by_another_worker() -> anyhow::Result<()> {
     let mut pair = Pair::start().await?;
-    let (captured, under_way) = pair.begin_and_hold().await?;
+    let under_way = pair.begin_and_hold().await?;
     pair.protected.world.kill_worker(0).await?;
     pair.protected.start_worker().await?;
     pair.protected.server.faults().clear();
-    until_succeeded(&pair.protected, captured).await?;
-    let newest = pair.listed().await?.into_iter().next();
-    let newest = newest.context("there is a backup")?;
+    let newest = pair.until_backed_up().await?;
     assert_eq!((newest.id, newest.is_of_follower), (under_way, true));
     let sentinel = pair.sentinel(under_way).await?;
     let follower = sentinel.and_then(|sentinel| sentinel.follower);
     assert_eq!(follower, Some(pair.participant));
+    Ok(())
+}
+
+/// It shall begin behind whatever made them ask; what a follower has begins at its last checkpoint.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_asks_for_is_taken_from_the_leader() -> anyhow::Result<()> {
+    let pair = Pair::start().await?;
+    let before = pair.listed().await?[0].stop_lsn;
+    capture(&pair.protected, pair.protected.id).await?;
+    let newest = pair.until_backed_up().await?;
+    assert!(
+        !newest.is_of_follower && newest.start_lsn >= before,
+        "{newest:?}"
+    );
+    Ok(())
+}
+
+/// It may have lost what the follower has, and go on with something else at the same position.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_during_which_the_leader_is_started_is_taken_from_the_leader() -> anyhow::Result<()>
+{
+    let mut pair = Pair::start().await?;
+    let lost = pair.begin_and_hold().await?;
+    let world = &pair.protected.world;
+    let leader = world.row(pair.protected.id).await?.base;
+    let server = leader.context("it is placed")?.server;
+    world.postmaster(server)?.signal(Signal::KILL)?;
+    let mut customer = loop {
+        if let Ok(customer) = world.connect(pair.protected.id).await {
+            break customer;
+        }
+        sleep(LOOK).await;
+    };
+    pair.protected.server.faults().clear();
+    add(&mut customer, 2).await?;
+    pair.assert_leader_was_backed_up(lost, &[1, 2]).await
+}
+
+/// Else all backups were of the one that is damaged, until none is left that is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_with_a_damaged_page_is_not_what_is_restored_from() -> anyhow::Result<()> {
+    let mut pair = Pair::start().await?;
+    let world = &pair.protected.world;
+    let mut operator = world.connect_as_operator(pair.protected.id).await?;
+    let path: String = sqlx::query_scalar("select pg_relation_filepath('numbers')")
+        .fetch_one(&mut operator)
+        .await?;
+    operator.execute("checkpoint").await?;
+    let mut follower = world.connect_as_operator(pair.follower).await?;
+    until_numbers(&pair.protected, pair.follower, &[1]).await?;
+    follower.execute("checkpoint").await?;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(world.data_directory(pair.server).join(path))?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 5000)?;
+    file.write_all_at(&[byte[0] ^ 1], 5000)?;
+    pair.ask().await?;
+    let newest = pair.until_backed_up().await?;
+    let failed = "select problem from backups where state = 'failed'";
+    let failed: Vec<String> = sqlx::query_scalar(failed)
+        .fetch_all(&world.database.pool)
+        .await?;
+    assert_eq!(failed, ["the follower has pages that are damaged"]);
+    assert!(!newest.is_of_follower, "{newest:?}");
+    add(&mut pair.customer, 2).await?;
+    let (_, mut staging) =
+        copy(&pair.protected, (pair.protected.id, "staging"), Target::End).await?;
+    assert_eq!(numbers(&mut staging).await?, [1, 2]);
     Ok(())
 }

@@ -29,6 +29,7 @@ mod told;
 use std::time::Duration;
 
 use shared::agent_api::client::AgentAddress;
+use shared::db::DbError;
 use shared::db::alerts;
 use shared::db::archive::{
     BackupRow, Epoch, Leader, RunningBackup, current_epoch, fail_backup, fail_captures, load_backup,
@@ -171,17 +172,21 @@ impl Making<'_> {
         if !self.turn.still_mine() {
             return Ok(Came::Overtaken);
         }
-        let recorded = fail_backup(pool, running.id, problem, now).await?;
+        // Both or neither: by the count it is known that the next one is the leader's.
+        let failed = DbError::during("give a backup up");
+        let mut both = pool.begin().await.map_err(&failed)?;
+        let recorded = fail_backup(&mut *both, running.id, problem, now).await?;
         if recorded.is_overtaken() {
             return Ok(Came::Overtaken);
         }
+        jobs::record_failure(&mut *both, key_of(self.row), problem, None, now).await?;
+        self.context.borders.within().await;
+        both.commit().await.map_err(failed)?;
         tracing::warn!(
             timeline.id = %self.row.timeline, backup.id = %running.id,
             request_id = %self.row.request_id, error = problem, "a backup was given up",
         );
         told::ended("failed");
-        self.context.borders.within().await;
-        jobs::record_failure(pool, key_of(self.row), problem, None, now).await?;
         if self.row.attempts + 1 >= FAILURES_TOLD {
             fail_captures(pool, self.row.timeline, problem, now).await?;
         }

@@ -27,10 +27,14 @@ pub struct FollowerToRead {
 ///
 /// They serve, stay what they are, and have replayed what their leader had at `recently`; those that
 /// were not behind at all come first. How far they are at this moment, their agents say.
+///
+/// None may while nobody can say that followers have what their leader has: after a proof that failed,
+/// and if no sound backup of the leader itself is younger than half the plan's retention, for of its
+/// followers all may be wrong.
 pub async fn followers_to_back_up(
     ex: impl PgExecutor<'_>,
     timeline: TimelineId,
-    recently: DateTime<Utc>,
+    (recently, now): (DateTime<Utc>, DateTime<Utc>),
 ) -> Result<Vec<FollowerToRead>, DbError> {
     let rows = sqlx::query_as!(
         Columns,
@@ -56,11 +60,36 @@ pub async fn followers_to_back_up(
             and forks.replacement_id is null
             and forks.replaced_id is null
             and (forks.behind_since is null or forks.behind_since >= $2)
+            and (
+                select proofs.state
+                from proofs
+                where proofs.timeline_id = $1 and proofs.finished_at is not null
+                order by proofs.id desc
+                limit 1
+            ) is distinct from 'failed'
+            and exists (
+                select
+                from backups
+                join epochs
+                    on epochs.timeline_id = backups.timeline_id
+                    and epochs.number = backups.epoch_number
+                    and epochs.participant_id = backups.participant_id
+                join participants as leaders on leaders.id = backups.participant_id
+                join servers as own on own.id = leaders.server_id
+                join plans on plans.name = own.plan
+                where
+                    backups.timeline_id = $1
+                    and backups.state = 'finished'
+                    and backups.damaged_pages = 0
+                    and backups.started_at
+                        > $3::timestamptz - plans.retention_s * interval '0.5 second'
+            )
         order by forks.behind_since desc nulls first, participants.id
         limit 3
         "#,
         timeline.as_uuid(),
         recently,
+        now,
     )
     .fetch_all(ex)
     .await

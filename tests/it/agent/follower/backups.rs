@@ -1,5 +1,7 @@
 //! Backups of followers, and what they are good for.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use http::Method;
@@ -10,6 +12,7 @@ use shared::archive::manifest::Manifest;
 use shared::ids::{BackupId, ParticipantId};
 use sqlx::{Executor as _, PgConnection};
 use tests::object_server::Fault;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::Fleet;
@@ -135,6 +138,8 @@ async fn a_backup_of_a_follower_that_is_behind_says_up_to_when_it_goes() -> anyh
     let replayed = fleet.until_streaming(&follower).await?;
     let mut session = follower.session().await?;
     session.execute("select pg_wal_replay_pause()").await?;
+    // Moments of commits are told to a second.
+    sleep(Duration::from_millis(1100)).await;
     let before = now(&fleet.world).await?;
     leader
         .execute("insert into ledger values (2, clock_timestamp())")

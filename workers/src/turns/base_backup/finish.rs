@@ -9,6 +9,7 @@ use shared::domain::JobKind;
 use shared::queue::Member;
 
 use super::error::BackupError;
+use super::source::Silent;
 use super::{Came, Making, told};
 use crate::ring::TurnError;
 use crate::turns::since;
@@ -38,6 +39,16 @@ impl Making<'_> {
         };
         let (epoch, pool) = (self.epoch, &self.context.pool);
         if let Some(problem) = self.begins_too_early(running, &sentinel).await? {
+            return self.give_up(running, problem).await;
+        }
+        match self.has_lost_history(running, sentinel.stop_lsn).await {
+            Ok(None) => {}
+            Ok(Some(problem)) => return self.give_up(running, problem).await,
+            Err(Silent) => return Ok(Came::Nowhere),
+        }
+        if self.is_of_follower(running) && sentinel.damaged_pages > 0 {
+            // The leader's may be sound; who is chosen is chosen again, and would stay the only one.
+            let problem = "the follower has pages that are damaged";
             return self.give_up(running, problem).await;
         }
         let wal = (sentinel.start_lsn, sentinel.stop_lsn);

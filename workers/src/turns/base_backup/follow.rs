@@ -10,7 +10,7 @@ use shared::archive::store::StoreError;
 use shared::db::archive::{BackupProgress, RunningBackup, note_backup_progress};
 use shared::machine::cadence;
 
-use super::source::Source;
+use super::source::{Silent, Source};
 use super::{Came, Making};
 use crate::ring::TurnError;
 use crate::turns::since;
@@ -65,7 +65,10 @@ impl Making<'_> {
             }
             BackupPhase::Running => self.order((running, source), &status.wants_pieces).await,
             BackupPhase::Finished { stop_lsn, .. } if self.epoch.watermark < *stop_lsn => {
-                Ok(self.until_pushed(running).await)
+                match self.has_lost_history(running, *stop_lsn).await {
+                    Ok(Some(problem)) => self.give_up(running, problem).await,
+                    Ok(None) | Err(Silent) => Ok(self.until_pushed(running).await),
+                }
             }
             BackupPhase::Finished { .. } => self.finish(running).await,
             BackupPhase::Failed { detail } => self.give_up(running, detail).await,

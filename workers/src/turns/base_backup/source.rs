@@ -2,11 +2,12 @@
 //! not read all its files; else from the leader.
 //!
 //! Only the first attempt of a job goes to a follower. Whatever happens to it there, the next one is
-//! the leader's, so that nothing that is wrong with followers keeps a timeline without a backup.
+//! the leader's, so that nothing that is wrong with followers keeps a timeline without a backup. Nor is
+//! a follower believed for ever: what its files lack, all backups of it would lack.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use shared::agent_api::client::AgentAddress;
-use shared::agent_api::{InstanceStatus, Phase};
+use shared::agent_api::{InstanceStatus, Phase, SAMPLE_AGE_MAX};
 use shared::db::archive::{
     FollowerToRead, RunningBackup, follower_of_backup, followers_to_back_up, newest_of_run,
     reason_for_backup,
@@ -14,6 +15,7 @@ use shared::db::archive::{
 use shared::domain::BackupReason;
 use shared::ids::{ParticipantId, ServerId};
 use shared::units::Lsn;
+use tokio::time::sleep;
 
 use super::Making;
 use crate::context::Agents;
@@ -25,6 +27,9 @@ const BEHIND_AT_MOST: u64 = 64 * 1024 * 1024;
 
 /// How old what a follower has may be. It is measured as often as followers are looked at.
 const BEHIND_SINCE_AT_MOST: TimeDelta = TimeDelta::minutes(1);
+
+/// How exactly is told when PostgreSQL was started.
+const STARTED_WITHIN: TimeDelta = TimeDelta::seconds(1);
 
 /// Whom a backup is taken from.
 #[derive(Debug, Clone, Copy)]
@@ -80,10 +85,9 @@ impl Making<'_> {
         let timeline = self.row.timeline;
         let reason = reason_for_backup(&self.context.pool, timeline).await?;
         let follower = match reason {
-            BackupReason::Request | BackupReason::Schedule if self.row.attempts == 0 => {
-                self.follower_that_is_fit().await?
-            }
-            // It must begin behind the gap, which that of a follower does only after a checkpoint.
+            BackupReason::Schedule if self.row.attempts == 0 => self.follower_that_is_fit().await?,
+            // It must begin behind the gap, or behind whatever somebody asks for it because of; that of
+            // a follower does so only after a checkpoint.
             BackupReason::Gap
             | BackupReason::First
             | BackupReason::Request
@@ -94,8 +98,9 @@ impl Making<'_> {
 
     async fn follower_that_is_fit(&self) -> Result<Option<Source>, TurnError> {
         let (pool, timeline) = (&self.context.pool, self.row.timeline);
-        let recently = self.context.now() - BEHIND_SINCE_AT_MOST;
-        let followers = followers_to_back_up(pool, timeline, recently).await?;
+        let now = self.context.now();
+        let times = (now - BEHIND_SINCE_AT_MOST, now);
+        let followers = followers_to_back_up(pool, timeline, times).await?;
         if followers.is_empty() {
             return Ok(None);
         }
@@ -110,9 +115,13 @@ impl Making<'_> {
             let request_id = self.row.request_id;
             let asked = self.context.agents.ask(source.agent, request_id).await;
             let status = asked.status();
-            let unfit = status.map_or(Some("its agent does not answer"), |status| {
-                wanted.is_missing_in(status)
-            });
+            let unfit = match status {
+                None => Some("its agent does not answer"),
+                Some(status) => match wanted.is_missing_in(status) {
+                    None if self.is_ahead(status).await => Some("its leader has less than it"),
+                    unfit => unfit,
+                },
+            };
             let Some(unfit) = unfit else {
                 return Ok(Some(source));
             };
@@ -123,7 +132,57 @@ impl Making<'_> {
         }
         Ok(None)
     }
+
+    /// Whether it is not certain that the leader, asked after it, has all that a follower has.
+    async fn is_ahead(&self, follower: &InstanceStatus) -> bool {
+        let postgres = follower.postgres.as_ref();
+        let standby = postgres.and_then(|postgres| postgres.standby.as_ref());
+        let Some(replayed) = standby.and_then(|standby| standby.replay_lsn) else {
+            return true;
+        };
+        // What the leader's agent says may be older than what the follower's said.
+        sleep(SAMPLE_AGE_MAX).await;
+        let (flushed, _) = self.leader_now().await.unwrap_or_default();
+        flushed < replayed
+    }
+
+    /// How far the leader has flushed at this moment, and since when its PostgreSQL runs; null if it
+    /// does not say.
+    async fn leader_now(&self) -> Option<(Lsn, DateTime<Utc>)> {
+        let request_id = self.row.request_id;
+        let asked = self.context.agents.ask(self.agent, request_id).await;
+        let status = asked.status()?;
+        let postgres = status.postgres.as_ref()?;
+        let leads = status.participant == Some(self.leader.participant)
+            && postgres.in_recovery == Some(false);
+        let flushed = postgres.flush_lsn.filter(|_| leads)?;
+        Some((flushed, postgres.started_at))
+    }
+
+    /// Why the files of a follower, which has ended its backup at `stop_lsn`, may be those of a history
+    /// that its leader has lost; null if they are not, or it is of the leader. What a follower replays
+    /// its leader had flushed before; what that has no more, it has lost since, or when it was started.
+    pub(super) async fn has_lost_history(
+        &self,
+        running: &RunningBackup,
+        stop_lsn: Lsn,
+    ) -> Result<Option<&'static str>, Silent> {
+        if !self.is_of_follower(running) {
+            return Ok(None);
+        }
+        let (flushed, started_at) = self.leader_now().await.ok_or(Silent)?;
+        Ok(if flushed < stop_lsn {
+            Some("the follower has more than its leader")
+        } else if started_at + STARTED_WITHIN > running.started_at {
+            Some("the leader was started meanwhile, and may have lost what the follower has")
+        } else {
+            None
+        })
+    }
 }
+
+/// A leader that does not answer just now.
+pub(super) struct Silent;
 
 /// What a follower must be for a backup.
 #[derive(Debug, Clone, Copy)]
