@@ -6,6 +6,6 @@ mod damage;
 pub(super) mod driver;
 mod faults;
 mod names;
-mod promotions;
+pub(super) mod promotions;
 pub(crate) mod segments;
 mod targets;

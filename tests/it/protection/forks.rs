@@ -289,6 +289,39 @@ async fn a_copy_is_made_while_its_worker_dies_and_its_original_is_written_to() -
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_made_while_its_original_is_backed_up() -> anyhow::Result<()> {
+    let protected = Protected::start().await?;
+    let known = until_first_backup(&protected).await?;
+    let mut customer = protected.world.connect(protected.id).await?;
+    add(&mut customer, 1).await?;
+    // The next one is under way for as long as we want.
+    let prefix = protected.until_epoch("there", |_| true).await?;
+    let of_original = format!("{}/backups/", prefix.record.prefix());
+    let faults = protected.server.faults();
+    faults.set(Fault::Hang, On::method(Method::PUT).path_has(&of_original));
+    let asked = ask_to_capture(&protected, protected.id).await?;
+    let running = "select count(*) from backups where state = 'running' and bytes_total > 0";
+    let begun = Instant::now();
+    while sqlx::query_scalar::<_, i64>(running)
+        .fetch_one(&protected.world.database.pool)
+        .await?
+        == 0
+    {
+        anyhow::ensure!(begun.elapsed() < PATIENCE, "no backup is under way");
+        sleep(LOOK).await;
+    }
+    add(&mut customer, 2).await?;
+    let (_, mut owner) = copy(&protected, (protected.id, "staging"), Target::End).await?;
+    assert_eq!(numbers(&mut owner).await?, [1, 2]);
+    let from: Vec<BackupId> = sqlx::query_scalar("select backup_id from restores")
+        .fetch_all(&protected.world.database.pool)
+        .await?;
+    assert_eq!(from, [known[0].id]);
+    protected.server.faults().clear();
+    until_succeeded(&protected, asked).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_only_a_row_knows_is_not_restored_from() -> anyhow::Result<()> {
     let protected = Protected::start().await?;
     let known = until_first_backup(&protected).await?;

@@ -6,7 +6,7 @@ use shared::agent_api::backup::{BackupOrder, BackupPhase};
 use shared::ids::{BackupId, ParticipantId};
 use shared::process::{Account, Signal, processes_in};
 use sqlx::Executor as _;
-use tests::object_server::Fault;
+use tests::object_server::{Fault, On};
 
 use super::driver::{back_up, drive, order, send, status};
 use crate::agent::archiving::{MIB, World};
@@ -75,6 +75,35 @@ async fn an_agent_that_was_killed_knows_of_no_backup_and_makes_another() -> anyh
         .until("running", |status| status.postgres.is_some())
         .await?;
     assert_eq!(status(&world).await?, None);
+    let (ended, manifest) = back_up(&world).await?;
+    assert_ne!(manifest.backup, first);
+    assert_eq!(status(&world).await?, Some(ended));
+    Ok(())
+}
+
+/// Everything but the manifest is there, and PostgreSQL has ended the backup.
+#[tokio::test]
+async fn an_agent_that_was_killed_before_the_manifest_was_there_has_made_no_backup()
+-> anyhow::Result<()> {
+    let mut world = World::start().await?;
+    let hang = On::method(Method::PUT).path_has("/manifest");
+    world.receiver.server().faults().set(Fault::Hang, hang);
+    let first = BackupId::new();
+    let key = world.prefix.backup_manifest(first);
+    let seen = |world: &World| {
+        let seen = world.receiver.server().faults().seen();
+        seen.iter().any(|(_, path)| path.ends_with(&key))
+    };
+    drive(&world, first, |_| seen(&world)).await?;
+    world.server.kill_agent().await?;
+    world.receiver.heal();
+    world.server.start_agent().await?;
+    world
+        .server
+        .until("running", |status| status.postgres.is_some())
+        .await?;
+    assert_eq!(status(&world).await?, None);
+    assert!(!world.receiver.objects().await?.contains_key(&key));
     let (ended, manifest) = back_up(&world).await?;
     assert_ne!(manifest.backup, first);
     assert_eq!(status(&world).await?, Some(ended));

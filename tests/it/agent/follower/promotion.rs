@@ -1,8 +1,9 @@
 //! Followers that become leaders of their own.
 
 use anyhow::Context as _;
-use shared::agent_api::restore::{NewName, Rename, RestoreStage, Restored};
+use shared::agent_api::restore::{Leg, NewName, Rename, RestoreStage, Restored};
 use shared::agent_api::{InstanceRole, InstanceSpec, InstanceStatus, Phase, RefusalCode};
+use shared::archive::layout::Run;
 use shared::process::Signal;
 use sqlx::{Executor as _, PgConnection};
 use tests::agent_server::{database, role};
@@ -10,6 +11,7 @@ use tests::agent_server::{database, role};
 use super::driver::Fleet;
 use crate::agent::archiving::MIB;
 use crate::agent::restore::driver::Fork;
+use crate::agent::restore::promotions::push;
 
 /// Instructs a follower to lead.
 pub(super) async fn unfollow(follower: &mut Fork) -> anyhow::Result<()> {
@@ -153,6 +155,47 @@ async fn a_promoted_follower_is_a_leader_of_its_own_with_its_own_names() -> anyh
     assert!(fleet.world.rows() > rows);
     assert_eq!(status.crashes, 0);
     stays_a_leader(&mut follower, began).await
+}
+
+/// Numbers of timelines are hexadecimal in the names of files, and one need not follow the other.
+#[tokio::test]
+async fn a_history_with_a_number_far_beyond_the_one_before_is_archived_and_restored()
+-> anyhow::Result<()> {
+    let mut fleet = Fleet::start().await?;
+    let mut follower = fleet.stream(true).await?;
+    follower.spec.promotion_tli = Some(0x1A);
+    unfollow(&mut follower).await?;
+    let began = restored(&until_leader(&follower).await?)?;
+    assert_eq!((began.tli, began.parent_tli), (0x1A, 1));
+    follower
+        .session()
+        .await?
+        .execute("insert into written values (-1, 'x')")
+        .await?;
+    let run = Run {
+        epoch: 2,
+        tli: began.tli,
+    };
+    let end = push(&fleet.world, &follower, run, began.began_at).await?;
+    // The first leader has gone on, and what it archives is of another history.
+    fleet.write_and_push(MIB).await?;
+    let mut source = fleet.source.clone();
+    source.path.last_mut().context("a leg")?.end = began.began_at;
+    source.path.push(Leg {
+        timeline: source.timeline,
+        run,
+        end,
+    });
+    let copy = Fork::begin(&fleet.world, &source).await?;
+    let left = restored(&copy.finish(&fleet.world).await?)?;
+    assert_eq!((left.tli, left.parent_tli), (0x1B, 0x1A));
+    assert_eq!(copy.rows().await?, follower.rows().await?);
+    let history = copy.server.data_directory().join("pg_wal/0000001B.history");
+    let history = std::fs::read_to_string(history)?;
+    let tlis = history.lines().filter_map(|line| line.split('\t').next());
+    let tlis: Vec<&str> = tlis.filter(|tli| !tli.is_empty()).collect();
+    assert_eq!(tlis, ["1", "26"], "{history}");
+    Ok(())
 }
 
 #[tokio::test]

@@ -18,7 +18,12 @@ use crate::agent::backup::driver::back_up;
 
 /// Pushes all WAL of a fork from the start of the segment that it began in, as an epoch of the same
 /// timeline. Gives up to where.
-async fn push(world: &World, fork: &Fork, run: Run, began_at: Lsn) -> anyhow::Result<Lsn> {
+pub(in crate::agent) async fn push(
+    world: &World,
+    fork: &Fork,
+    run: Run,
+    began_at: Lsn,
+) -> anyhow::Result<Lsn> {
     let goal: String = sqlx::query_scalar("select pg_current_wal_flush_lsn()::text")
         .fetch_one(&mut fork.session().await?)
         .await?;
@@ -72,7 +77,7 @@ const LATER: i32 = 100;
 
 /// A moment of a run right after it marked itself.
 #[derive(Debug, Clone, Copy)]
-struct Marked {
+pub(super) struct Marked {
     lsn: Lsn,
     at: DateTime<Utc>,
 }
@@ -135,7 +140,7 @@ fn taken(manifest: &Manifest) -> Taken {
 
 /// Three promotions, each in the middle of a long record of the run before, whose archive goes on past
 /// that: all epochs, and the moment that each of them marked.
-async fn promoted_thrice(
+pub(super) async fn promoted_thrice(
     world: &World,
     manifest: &Manifest,
     start: Lsn,
