@@ -73,6 +73,8 @@ impl Upload {
             match self.appear_at(&path, mode) {
                 Ok(()) => break,
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    // Who is told so relies on it, and its writer may have died before this.
+                    disk.directories.sync(parent)?;
                     return Ok(Placed::AlreadyThere);
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound && attempts < ATTEMPTS => {

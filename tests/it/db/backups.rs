@@ -18,7 +18,7 @@ use shared::db::fleet::Recorded;
 use shared::db::jobs::{self, JobKey};
 use shared::db::{alerts, operations};
 use shared::domain::{BackupReason, BackupState, JobKind, OperationState};
-use shared::ids::{BackupId, OperationId, RequestId, RestoreId};
+use shared::ids::{BackupId, OperationId, RequestId, RestoreId, TimelineId};
 use shared::units::Lsn;
 
 use super::archive::{Fixture, SEGMENT, at, later};
@@ -380,6 +380,53 @@ async fn what_a_restore_needs_is_kept_until_it_is_let_go_of() {
     let mut transaction = fixture.pool().begin().await.unwrap();
     let held = hold_restore(&mut transaction, &again).await.unwrap();
     assert_eq!(held, Recorded::Overtaken, "it is marked");
+}
+
+/// Runs a statement about a timeline.
+async fn change(fixture: &Fixture, statement: &'static str, timeline: TimelineId) {
+    let done = sqlx::query(statement)
+        .bind(timeline)
+        .execute(fixture.pool())
+        .await;
+    assert!(done.unwrap().rows_affected() > 0, "{statement}");
+}
+
+#[tokio::test]
+async fn what_comes_of_a_timeline_needs_it_until_it_has_a_sound_backup() {
+    let fixture = Fixture::archived(500).await;
+    let first = fixture.back_up(100, 10).await;
+    fixture.back_up(200, 20).await;
+    fixture.back_up(300, 30).await;
+    let mark = async || {
+        let of = (fixture.timeline, first);
+        mark_expiring(fixture.pool(), of, Some(later(20)), later(40))
+            .await
+            .unwrap()
+    };
+    // Its leader goes on with a timeline that came of one that came of it, as a promotion does.
+    let begin = "insert into timelines (id, parent_id, created_at)
+                 select $1, id, now() from timelines order by created_at desc limit 1";
+    let (child, grandchild) = (TimelineId::new(), TimelineId::new());
+    change(&fixture, begin, child).await;
+    change(&fixture, begin, grandchild).await;
+    change(
+        &fixture,
+        "update participants set timeline_id = $1",
+        grandchild,
+    )
+    .await;
+    assert_eq!(mark().await, Recorded::Overtaken, "it has no backup");
+    let epoch = "insert into epochs
+                 select (jsonb_populate_record(epochs, jsonb_build_object('timeline_id', $1))).*
+                 from epochs";
+    change(&fixture, epoch, grandchild).await;
+    let damaged = "update backups set timeline_id = $1, damaged_pages = 1
+                   where id = (select id from backups order by started_at desc limit 1)";
+    change(&fixture, damaged, grandchild).await;
+    assert_eq!(mark().await, Recorded::Overtaken, "its backup is damaged");
+    let sound = "update backups set damaged_pages = 0 where timeline_id = $1";
+    change(&fixture, sound, grandchild).await;
+    assert_eq!(mark().await, Recorded::Yes);
 }
 
 /// A backup past a cut restores no moment of the living history: it takes nobody's place.

@@ -173,7 +173,8 @@ pub async fn note_restore_progress(
 /// Lets go of what restores needed that nobody waits for any more: what was born from them is gone,
 /// or has what it needs.
 ///
-/// A follower needs nothing once it serves; a database of its own once it has a backup of its own.
+/// A follower needs nothing once it serves; a database of its own once it has a sound
+/// backup of its own: one with damaged pages is no reason to lose that of the original.
 pub async fn release_restores(ex: impl PgExecutor<'_>, now: DateTime<Utc>) -> Result<u64, DbError> {
     let done = sqlx::query!(
         r#"
@@ -196,13 +197,7 @@ pub async fn release_restores(ex: impl PgExecutor<'_>, now: DateTime<Utc>) -> Re
                         participants.state in ('planned', 'creating')
                         or (
                             participants.state <> 'removed'
-                            and not exists (
-                                select
-                                from backups
-                                where
-                                    backups.timeline_id = participants.timeline_id
-                                    and backups.state = 'finished'
-                            )
+                            and not has_sound_backup(participants.timeline_id)
                         )
                     )
             )

@@ -1,6 +1,7 @@
 //! The calls themselves.
 
 use std::error::Error;
+use std::io;
 use std::ops::Range;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -103,6 +104,7 @@ impl S3Store {
     ) -> Result<Vec<Listed>, StoreError> {
         let mut names = Vec::new();
         let mut after = after.map(|after| self.full(after));
+        let mut token = None;
         // A store may give less than asked for although there is more.
         loop {
             let wanted = usize::from(limit) - names.len();
@@ -111,13 +113,15 @@ impl S3Store {
                 .list_objects_v2()
                 .bucket(&self.bucket)
                 .prefix(self.full(prefix))
-                .set_start_after(after)
+                .set_start_after(after.take())
+                .set_continuation_token(token.take())
                 .set_max_keys(i32::try_from(wanted).ok());
             let page = match call.send().await {
                 Ok(page) => page,
                 Err(error) => return Err(failed("list", prefix, &error)),
             };
             let more = page.is_truncated().unwrap_or(false);
+            let next = page.next_continuation_token.clone();
             after = page.contents().last().and_then(|last| last.key.clone());
             for object in page.contents.unwrap_or_default().into_iter().take(wanted) {
                 let key = object.key.unwrap_or_default();
@@ -128,8 +132,16 @@ impl S3Store {
                     });
                 }
             }
-            if !more || after.is_none() || names.len() >= usize::from(limit) {
+            if !more || names.len() >= usize::from(limit) {
                 return Ok(names);
+            }
+            // There may be none on a page, and more behind it.
+            if after.is_none() {
+                token = next;
+                if token.is_none() {
+                    let why = io::Error::other("it says that there is more, but not where");
+                    return Err(refused("list", prefix, &why));
+                }
             }
         }
     }
