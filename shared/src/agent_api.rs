@@ -288,6 +288,20 @@ pub struct InstanceStatus {
     pub check: Option<CheckStatus>,
 }
 
+impl InstanceStatus {
+    /// Its PostgreSQL, if it is that of `participant` and writes.
+    pub fn leading(&self, participant: ParticipantId) -> Option<&PostgresStatus> {
+        let postgres = self.postgres.as_ref()?;
+        let leads = self.participant == Some(participant) && postgres.in_recovery == Some(false);
+        leads.then_some(postgres)
+    }
+
+    /// How far its PostgreSQL replays; null if it does not, or is not known to.
+    pub fn standby(&self) -> Option<&StandbyStatus> {
+        self.postgres.as_ref()?.standby.as_ref()
+    }
+}
+
 /// Where an agent's work stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

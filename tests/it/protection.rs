@@ -3,6 +3,7 @@
 mod backups;
 mod compaction;
 mod conflicts;
+mod cuts;
 mod diverged;
 mod follower_backups;
 mod followers;

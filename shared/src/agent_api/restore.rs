@@ -228,13 +228,9 @@ impl RestoreSource {
     /// The leg that a history is on which ends at `lsn`: of two that meet there the later one. None
     /// if the way ends before, but for one that goes on beyond its end (`is_open`).
     pub fn leg_of(&self, lsn: Lsn, is_open: bool) -> Option<&Leg> {
-        let begins = std::iter::once(Lsn::default()).chain(self.path.iter().map(|leg| leg.end));
-        let legs: Vec<_> = self.path.iter().zip(begins).collect();
-        let last = legs.len().checked_sub(1)?;
-        let found = legs.iter().enumerate().rfind(|(place, (leg, begin))| {
-            *begin <= lsn && (lsn <= leg.end || (is_open && *place == last))
-        });
-        found.map(|(_, (leg, _))| *leg)
+        let last = self.path.last();
+        let last = last.filter(|last| is_open || lsn <= last.end);
+        self.path.iter().find(|leg| lsn < leg.end).or(last)
     }
 
     /// Where the WAL of a leg is.

@@ -6,19 +6,10 @@ use shared::domain::{BackupState, JobKind};
 use shared::queue::Outcome;
 use tokio::time::Instant;
 
-use super::world::{Backups, Stop};
+use super::world::{Backups, Cut, Stop};
 
 /// More borders than any backup of a small database has.
 const BORDERS_MAX: usize = 60;
-
-/// What becomes of a worker at a border.
-#[derive(Debug, Clone, Copy)]
-enum Cut {
-    /// It is never heard of again.
-    Dies,
-    /// It goes on when others have done everything.
-    Stalls,
-}
 
 /// Makes a backup by a worker that is cut at its border after so many others, and then by another
 /// one. Tells whether there was such a border.

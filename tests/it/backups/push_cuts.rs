@@ -1,9 +1,7 @@
 //! Workers that die or stall between any two steps of a push, from the first epoch on.
 
 use anyhow::Context as _;
-use shared::archive::chain::Walk;
 use shared::archive::epoch::EpochRecord;
-use shared::archive::frame;
 use shared::archive::store::ObjectStore as _;
 use shared::clock::Clock as _;
 use shared::db::archive::{Epoch, begin_epoch, seal_epoch};
@@ -15,19 +13,11 @@ use sqlx::{Executor as _, PgConnection};
 use tests::world::write;
 use tokio::time::Instant;
 
-use super::world::{Backups, Stop};
+use super::world::{Backups, Cut, Stop};
+use crate::protection::world::{flushed, joints, open_alerts};
 
 /// More borders than the pushes of one round have.
 const BORDERS_MAX: usize = 40;
-
-/// What becomes of a worker at a border.
-#[derive(Debug, Clone, Copy)]
-enum Cut {
-    /// It is never heard of again.
-    Dies,
-    /// It goes on when others have done everything.
-    Stalls,
-}
 
 /// Nothing of the timeline is in the archive, and nobody knows of an epoch.
 async fn forget(backups: &Backups) -> anyhow::Result<()> {
@@ -51,10 +41,7 @@ async fn push_with(
 ) -> anyhow::Result<bool> {
     let stop = Stop::after(after);
     let begun = Instant::now();
-    let flushed: String = sqlx::query_scalar("select pg_current_wal_flush_lsn()::text")
-        .fetch_one(&mut *customer)
-        .await?;
-    let flushed = flushed.parse()?;
+    let flushed = flushed(&mut *customer).await?;
     loop {
         let mut turn = backups
             .worker
@@ -88,7 +75,7 @@ async fn push_with(
 /// its gap; the record is in the archive, and is the epoch's.
 async fn assert_whole(backups: &Backups, epoch: &Epoch) -> anyhow::Result<()> {
     let store = backups.server.store();
-    let (record, run) = (&epoch.record, epoch.record.run());
+    let record = &epoch.record;
     let gap: Option<i64> = sqlx::query_scalar("select max(to_lsn) from gaps")
         .fetch_one(backups.pool())
         .await?;
@@ -100,14 +87,8 @@ async fn assert_whole(backups: &Backups, epoch: &Epoch) -> anyhow::Result<()> {
         start,
         ..record.clone()
     };
-    let mut walk = Walk::new(&from);
-    while walk.at() < epoch.watermark {
-        let key = record.prefix().chunk(run, walk.at());
-        let object = store.get(&key, None).await?;
-        let (metadata, _) = frame::decode(&object.with_context(|| format!("{key} is there"))?)?;
-        walk.over(&metadata)?;
-    }
-    assert_eq!(walk.at(), epoch.watermark);
+    let joints = joints(&store, &from).await?;
+    assert!(joints.contains(&epoch.watermark), "{epoch:#?} {joints:?}");
     let key = record.prefix().epoch(record.number);
     let written = store
         .get(&key, None)
@@ -115,11 +96,6 @@ async fn assert_whole(backups: &Backups, epoch: &Epoch) -> anyhow::Result<()> {
         .context("the record is there")?;
     assert_eq!(serde_json::from_slice::<EpochRecord>(&written)?, *record);
     Ok(())
-}
-
-async fn open_alerts(backups: &Backups) -> anyhow::Result<Vec<String>> {
-    let query = "select name from alerts where cleared_at is null order by name";
-    Ok(sqlx::query_scalar(query).fetch_all(backups.pool()).await?)
 }
 
 /// In each round so many MB are written; of more than a segment some are put together.
@@ -133,7 +109,11 @@ async fn survives_every(cut: Cut, megabytes: i32) -> anyhow::Result<()> {
         let epoch = backups.epoch().await?.context("there is an epoch")?;
         assert_eq!(epoch.record.number, 1);
         assert_whole(&backups, &epoch).await?;
-        assert_eq!(open_alerts(&backups).await?, [""; 0], "{cut:?} {after}");
+        assert_eq!(
+            open_alerts(backups.pool()).await?,
+            [""; 0],
+            "{cut:?} {after}"
+        );
         if !was_cut {
             assert!(after >= 4, "pushes have more borders than {after}");
             return Ok(());
@@ -179,7 +159,7 @@ async fn a_gap_is_noted_and_told_whenever_a_worker_dies() -> anyhow::Result<()> 
         let was_cut = push_with(&backups, &mut customer, (Cut::Dies, after)).await?;
         let epoch = backups.epoch().await?.context("there is an epoch")?;
         assert_whole(&backups, &epoch).await?;
-        let told = open_alerts(&backups).await?;
+        let told = open_alerts(backups.pool()).await?;
         assert_eq!(told, [ArchiveAlert::Gap.as_str()], "{after}");
         if !was_cut {
             assert!(after >= 4, "a gap has more borders than {after}");

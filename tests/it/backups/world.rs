@@ -19,9 +19,8 @@ use shared::db::archive::{Backup, Epoch, ask_for_pushes, backups_of, current_epo
 use shared::db::jobs::{self, JobKey};
 use shared::domain::{BackupState, JobKind, ResourceState};
 use shared::ids::{BackupId, RequestId, ResourceId, TimelineId};
-use shared::queue::{Claim, Member, Outcome, Shard, Token};
+use shared::queue::{Claim, Member, Outcome, Ring, Shard, Token};
 use shared::telemetry::chain;
-use shared::units::Lsn;
 use sqlx::{PgConnection, PgPool};
 use tests::object_server::ObjectServer;
 use tests::world::{PATIENCE, World};
@@ -32,6 +31,8 @@ use workers::context::{Archive, Border, Borders, Context, Gate};
 use workers::ring::{Failure, FailureKind, Handler as _, Lease, Turn};
 use workers::service;
 use workers::turns::Turns;
+
+use crate::protection::world::flushed;
 
 /// Time between two looks while waiting for an agent.
 const LOOK: Duration = Duration::from_millis(20);
@@ -77,7 +78,16 @@ impl Worker {
         timeline: TimelineId,
         stop: Option<&Arc<Stop>>,
     ) -> BoxFuture<'static, Outcome> {
-        let (ring, member) = Member::of_job(kind, timeline.as_uuid());
+        let gate = stop.map(|stop| -> Arc<dyn Gate> { Arc::<Stop>::clone(stop) });
+        self.turn_of(Member::of_job(kind, timeline.as_uuid()), gate)
+    }
+
+    /// A turn of any member, whose borders `gate` sees.
+    pub(crate) fn turn_of(
+        &self,
+        (ring, member): (Ring, Member),
+        gate: Option<Arc<dyn Gate>>,
+    ) -> BoxFuture<'static, Outcome> {
         let claim = Claim {
             member,
             token: Token {
@@ -87,9 +97,7 @@ impl Worker {
             shard: Shard { ring, index: 0 },
             overdue_ms: 0,
         };
-        let borders = stop.map_or_else(Borders::default, |stop| {
-            Borders::with(Arc::<Stop>::clone(stop))
-        });
+        let borders = gate.map_or_else(Borders::default, Borders::with);
         let turns = Turns::new(Context {
             borders,
             ..self.context.clone()
@@ -110,6 +118,24 @@ impl Worker {
         }
         .boxed()
     }
+
+    /// Sees to what may be deleted, and takes a turn of that of `timeline`. Tells whether nothing is
+    /// left to be deleted.
+    pub(crate) async fn expire(&self, timeline: TimelineId) -> anyhow::Result<bool> {
+        workers::sweeps::retention(self.context.clone())
+            .await
+            .map_err(|error| anyhow::anyhow!("{}", chain(error.as_ref())))?;
+        Ok(self.turn(JobKind::Expire, timeline, None).await == Outcome::Done)
+    }
+}
+
+/// What becomes of a worker at a border.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Cut {
+    /// It is never heard of again.
+    Dies,
+    /// It goes on when others have done everything.
+    Stalls,
 }
 
 /// A border at which a worker stops: the one after so many others.
@@ -211,10 +237,7 @@ impl Backups {
 
     /// Brings everything that is flushed now to the archive.
     pub(super) async fn push_all(&self, customer: &mut PgConnection) -> anyhow::Result<Epoch> {
-        let flushed: String = sqlx::query_scalar("select pg_current_wal_flush_lsn()::text")
-            .fetch_one(customer)
-            .await?;
-        let flushed: Lsn = flushed.parse()?;
+        let flushed = flushed(customer).await?;
         let begun = Instant::now();
         loop {
             self.turn(JobKind::WalPush).await;
@@ -257,16 +280,10 @@ impl Backups {
     /// Takes turns until nothing is left to be deleted.
     pub(super) async fn expire(&self) -> anyhow::Result<()> {
         let begun = Instant::now();
-        loop {
-            workers::sweeps::retention(self.worker.context.clone())
-                .await
-                .map_err(|error| anyhow::anyhow!("{}", chain(error.as_ref())))?;
-            let turn = self.turn(JobKind::Expire);
-            if turn.await == Outcome::Done {
-                return Ok(());
-            }
+        while !self.worker.expire(self.timeline).await? {
             self.still_waits("an expiry", begun).await?;
         }
+        Ok(())
     }
 
     /// Waits until nothing of the server is left.

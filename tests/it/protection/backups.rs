@@ -1,5 +1,6 @@
 //! Base backups by real workers, with nothing taken by hand.
 
+use anyhow::Context as _;
 use http::Method;
 use shared::archive::store::ObjectStore as _;
 use shared::archive::window::windows;
@@ -36,6 +37,17 @@ async fn until_listed(
 /// Waits until the first backup is made: until then nothing is idle.
 pub(super) async fn until_first_backup(protected: &Protected) -> anyhow::Result<Vec<Backup>> {
     until_listed(protected, "made", one_is(BackupState::Finished)).await
+}
+
+/// Waits until the newest backup is under way; answers it.
+pub(super) async fn until_under_way(protected: &Protected) -> anyhow::Result<Backup> {
+    let is_under_way =
+        |newest: &Backup| newest.state == BackupState::Running && newest.bytes_total > 0;
+    let listed = until_listed(protected, "under way", |listed| {
+        listed.first().is_some_and(is_under_way)
+    });
+    let newest = listed.await?.into_iter().next();
+    newest.context("it was listed")
 }
 
 fn one_is(state: BackupState) -> impl Fn(&[Backup]) -> bool {

@@ -1,9 +1,7 @@
 //! Other WAL in the archive, on stores that keep writers apart and on those that do not.
 
-use shared::archive::epoch::EpochRecord;
 use shared::archive::frame::{self, Content, Label};
 use shared::archive::store::ObjectStore as _;
-use shared::clock::{Clock as _, SystemClock};
 use shared::domain::ArchiveAlert;
 use shared::ids::ParticipantId;
 use shared::units::Lsn;
@@ -64,27 +62,8 @@ async fn a_store_that_is_away_at_first_and_ignores_conditions_loses_no_object() 
 /// Somebody else has written under the same prefix: another control plane with the same bucket, say.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_epoch_of_another_leader_is_told_and_nothing_is_pushed_into_it() -> anyhow::Result<()> {
-    let mut protected = Protected::without_worker().await?;
-    let without_archive = protected.world.start_worker(&[]).await?;
-    protected.make().await?;
-    protected.world.kill_worker(without_archive).await?;
-    let query = "select system_identifier from participants where timeline_id = $1";
-    let system_identifier: String = sqlx::query_scalar(query)
-        .bind(protected.timeline)
-        .fetch_one(&protected.world.database.pool)
-        .await?;
-    let record = EpochRecord {
-        timeline: protected.timeline,
-        number: 1,
-        system_identifier: system_identifier.parse()?,
-        tli: 1,
-        segment_bytes: 16 << 20,
-        start: Lsn::default(),
-        participant: ParticipantId::new(),
-        generation: 1,
-        parent: None,
-        created_at: SystemClock.now(),
-    };
+    let mut protected = Protected::not_archived().await?;
+    let record = protected.epoch_from_zero(ParticipantId::new()).await?;
     let (key, store) = (record.prefix().epoch(1), protected.server.store());
     store.put(&key, record.to_json().into()).await?;
     protected.start_worker().await?;

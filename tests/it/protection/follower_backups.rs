@@ -1,6 +1,5 @@
 //! Backups that are taken from a follower, and those that are not because of what becomes of it.
 
-use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -18,11 +17,12 @@ use shared::process::Signal;
 use shared::queue::Member;
 use sqlx::types::Json;
 use sqlx::{Executor as _, PgConnection};
+use tests::flip_bit;
 use tests::object_server::{Fault, On};
 use tests::world::{PATIENCE, write};
 use tokio::time::{Instant, sleep};
 
-use super::backups::until_first_backup;
+use super::backups::{until_first_backup, until_under_way};
 use super::followers::{follow, until_numbers, until_seen};
 use super::forks::{add, capture, copy, numbers, until_succeeded};
 use super::world::Protected;
@@ -106,18 +106,9 @@ impl Pair {
         let faults = self.protected.server.faults();
         faults.set(Fault::Hang, On::method(Method::PUT).path_has("/backups/"));
         self.ask().await?;
-        let begun = Instant::now();
-        loop {
-            let newest = self.listed().await?.into_iter().next();
-            let newest = newest
-                .filter(|newest| newest.state == BackupState::Running && newest.bytes_total > 0);
-            if let Some(newest) = newest {
-                assert!(newest.is_of_follower, "{newest:?}");
-                return Ok(newest.id);
-            }
-            anyhow::ensure!(begun.elapsed() < PATIENCE, "no backup is under way");
-            sleep(LOOK).await;
-        }
+        let newest = until_under_way(&self.protected).await?;
+        assert!(newest.is_of_follower, "{newest:?}");
+        Ok(newest.id)
     }
 
     /// The newest backup is whole, is not `lost` and is of the leader; nothing says that `lost` is
@@ -340,13 +331,7 @@ async fn a_follower_with_a_damaged_page_is_not_what_is_restored_from() -> anyhow
     let mut follower = world.connect_as_operator(pair.follower).await?;
     until_numbers(&pair.protected, pair.follower, &[1]).await?;
     follower.execute("checkpoint").await?;
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(world.data_directory(pair.server).join(path))?;
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, 5000)?;
-    file.write_all_at(&[byte[0] ^ 1], 5000)?;
+    flip_bit(&world.data_directory(pair.server).join(path), 5000)?;
     pair.ask().await?;
     let newest = pair.until_backed_up().await?;
     let failed = "select problem from backups where state = 'failed'";

@@ -19,7 +19,7 @@ use tests::object_server::{Fault, On};
 use tests::world::PATIENCE;
 use tokio::time::{Instant, sleep};
 
-use super::backups::until_first_backup;
+use super::backups::{until_first_backup, until_under_way};
 use super::world::{Protected, flushed};
 
 /// Time between two looks while waiting.
@@ -300,16 +300,7 @@ async fn a_copy_is_made_while_its_original_is_backed_up() -> anyhow::Result<()> 
     let faults = protected.server.faults();
     faults.set(Fault::Hang, On::method(Method::PUT).path_has(&of_original));
     let asked = ask_to_capture(&protected, protected.id).await?;
-    let running = "select count(*) from backups where state = 'running' and bytes_total > 0";
-    let begun = Instant::now();
-    while sqlx::query_scalar::<_, i64>(running)
-        .fetch_one(&protected.world.database.pool)
-        .await?
-        == 0
-    {
-        anyhow::ensure!(begun.elapsed() < PATIENCE, "no backup is under way");
-        sleep(LOOK).await;
-    }
+    until_under_way(&protected).await?;
     add(&mut customer, 2).await?;
     let (_, mut owner) = copy(&protected, (protected.id, "staging"), Target::End).await?;
     assert_eq!(numbers(&mut owner).await?, [1, 2]);

@@ -116,28 +116,11 @@ async fn uploads_that_fail_now_and_then_leave_no_hole_and_no_secret_in_a_log() -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wal_that_is_gone_is_a_gap_that_is_known() -> anyhow::Result<()> {
-    let mut protected = Protected::without_worker().await?;
-    let without_archive = protected.world.start_worker(&[]).await?;
-    protected.make().await?;
-    protected.world.kill_worker(without_archive).await?;
-    let row: (String, shared::ids::ParticipantId) =
-        sqlx::query_as("select system_identifier, id from participants where timeline_id = $1")
-            .bind(protected.timeline)
-            .fetch_one(&protected.world.database.pool)
-            .await?;
+    let mut protected = Protected::not_archived().await?;
+    let leader = protected.world.row(protected.id).await?.base;
+    let leader = leader.expect("it is placed").participant;
     // An epoch from before the first WAL of any cluster.
-    let record = EpochRecord {
-        timeline: protected.timeline,
-        number: 1,
-        system_identifier: row.0.parse()?,
-        tli: 1,
-        segment_bytes: 16 << 20,
-        start: Lsn::from_bytes(0),
-        participant: row.1,
-        generation: 1,
-        parent: None,
-        created_at: SystemClock.now(),
-    };
+    let record = protected.epoch_from_zero(leader).await?;
     let pool = &protected.world.database.pool;
     assert!(begin_epoch(pool, &record, RequestId::new(), SystemClock.now()).await?);
     protected.start_worker().await?;

@@ -8,9 +8,7 @@ use shared::archive::layout::all_of;
 use shared::archive::plan::Target;
 use shared::archive::retention::KEEP_MARKED;
 use shared::archive::store::ObjectStore as _;
-use shared::domain::{JobKind, ResourceState};
-use shared::queue::Outcome;
-use shared::telemetry::chain;
+use shared::domain::ResourceState;
 use tests::object_server::{Fault, On};
 use tests::world::PATIENCE;
 use tokio::time::{Instant, sleep};
@@ -25,14 +23,7 @@ async fn expire(protected: &Protected, worker: &Worker) -> anyhow::Result<bool> 
     let begun = Instant::now();
     for _ in 0..2 {
         worker.clock.advance(KEEP_MARKED);
-        workers::sweeps::retention(worker.context.clone())
-            .await
-            .map_err(|error| anyhow::anyhow!("{}", chain(error.as_ref())))?;
-        loop {
-            let turn = worker.turn(JobKind::Expire, protected.timeline, None);
-            if turn.await == Outcome::Done {
-                break;
-            }
+        while !worker.expire(protected.timeline).await? {
             anyhow::ensure!(begun.elapsed() < PATIENCE, "it does not end");
             sleep(LOOK).await;
         }

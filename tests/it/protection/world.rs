@@ -7,15 +7,17 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use shared::agent_api::ARCHIVE_SLOT;
 use shared::archive::chain::Walk;
+use shared::archive::epoch::EpochRecord;
 use shared::archive::frame::{self, Metadata, PEEK_BYTES};
-use shared::archive::store::ObjectStore as _;
+use shared::archive::store::ObjectStore;
+use shared::clock::{Clock as _, SystemClock};
 use shared::db::archive::{Epoch, current_epoch};
 use shared::domain::{ArchiveAlert, JobKind, ResourceState};
-use shared::ids::{ResourceId, TimelineId};
+use shared::ids::{ParticipantId, ResourceId, TimelineId};
 use shared::queue::Member;
 use shared::units::Lsn;
-use sqlx::PgConnection;
 use sqlx::types::Uuid;
+use sqlx::{PgConnection, PgPool};
 use tests::object_server::{BUCKET, ObjectServer};
 use tests::world::{PATIENCE, World};
 use tokio::time::{Instant, sleep};
@@ -66,6 +68,39 @@ impl Protected {
             agent_binary: None,
             http: reqwest::Client::builder().no_proxy().build()?,
             metrics_port: 0,
+        })
+    }
+
+    /// A database that is available, nothing of which is archived: no worker works any more.
+    pub(crate) async fn not_archived() -> anyhow::Result<Self> {
+        let mut protected = Self::without_worker().await?;
+        let without_archive = protected.world.start_worker(&[]).await?;
+        protected.make().await?;
+        protected.world.kill_worker(without_archive).await?;
+        Ok(protected)
+    }
+
+    /// The record of a first epoch of `participant`, from the very first position of any WAL on.
+    pub(crate) async fn epoch_from_zero(
+        &self,
+        participant: ParticipantId,
+    ) -> anyhow::Result<EpochRecord> {
+        let query = "select system_identifier from participants where timeline_id = $1";
+        let system_identifier: String = sqlx::query_scalar(query)
+            .bind(self.timeline)
+            .fetch_one(&self.world.database.pool)
+            .await?;
+        Ok(EpochRecord {
+            timeline: self.timeline,
+            number: 1,
+            system_identifier: system_identifier.parse()?,
+            tli: 1,
+            segment_bytes: 16 << 20,
+            start: Lsn::default(),
+            participant,
+            generation: 1,
+            parent: None,
+            created_at: SystemClock.now(),
         })
     }
 
@@ -246,19 +281,9 @@ impl Protected {
         }
     }
 
-    /// Where the objects of the chain meet, from the start on: found from the archive alone, each
-    /// object read as a whole and checked.
+    /// Where the objects of the chain meet, from the start on.
     pub(crate) async fn joints(&self, epoch: &Epoch) -> anyhow::Result<Vec<Lsn>> {
-        let store = self.server.store();
-        let (prefix, run) = (epoch.record.prefix(), epoch.record.run());
-        let mut walk = Walk::new(&epoch.record);
-        let mut joints = vec![walk.at()];
-        while let Some(object) = store.get(&prefix.chunk(run, walk.at()), None).await? {
-            let (metadata, _) = frame::decode(&object)?;
-            walk.over(&metadata)?;
-            joints.push(walk.at());
-        }
-        Ok(joints)
+        joints(&self.server.store(), &epoch.record).await
     }
 
     /// The watermark is a joint of the chain, and the record of the epoch is in the archive.
@@ -268,11 +293,34 @@ impl Protected {
         let key = epoch.record.prefix().epoch(epoch.record.number);
         let record = self.server.store().get(&key, None).await?;
         let record = record.context("the record is there")?;
-        let record = serde_json::from_slice::<shared::archive::epoch::EpochRecord>(&record)?;
+        let record = serde_json::from_slice::<EpochRecord>(&record)?;
         assert_eq!(record.start, epoch.record.start);
         assert_eq!(record.participant, epoch.record.participant);
         Ok(())
     }
+}
+
+/// Where the objects of a chain meet, from its start on: found from the archive alone, each object
+/// read as a whole and checked.
+pub(crate) async fn joints(
+    store: &dyn ObjectStore,
+    record: &EpochRecord,
+) -> anyhow::Result<Vec<Lsn>> {
+    let (prefix, run) = (record.prefix(), record.run());
+    let mut walk = Walk::new(record);
+    let mut joints = vec![walk.at()];
+    while let Some(object) = store.get(&prefix.chunk(run, walk.at()), None).await? {
+        let (metadata, _) = frame::decode(&object)?;
+        walk.over(&metadata)?;
+        joints.push(walk.at());
+    }
+    Ok(joints)
+}
+
+/// Names of all alerts that are open, in order.
+pub(crate) async fn open_alerts(pool: &PgPool) -> anyhow::Result<Vec<String>> {
+    let query = "select name from alerts where cleared_at is null order by name";
+    Ok(sqlx::query_scalar(query).fetch_all(pool).await?)
 }
 
 /// How far PostgreSQL has flushed.

@@ -6,6 +6,7 @@ use shared::agent_api::backup::{BackupOrder, BackupPhase};
 use shared::ids::{BackupId, ParticipantId};
 use shared::process::{Account, Signal, processes_in};
 use sqlx::Executor as _;
+use tests::flip_bit;
 use tests::object_server::{Fault, On};
 
 use super::driver::{back_up, drive, order, send, status};
@@ -60,13 +61,11 @@ async fn a_cluster_with_a_tablespace_is_refused_clearly() -> anyhow::Result<()> 
     Ok(())
 }
 
-#[tokio::test]
-async fn an_agent_that_was_killed_knows_of_no_backup_and_makes_another() -> anyhow::Result<()> {
-    let mut world = World::start().await?;
-    world.receiver.fail(&Method::PUT, &vec![Fault::Hang; 8]);
-    let first = BackupId::new();
-    let begun = drive(&world, first, |status| status.pieces_begun > 0).await?;
-    assert_eq!(begun.phase, BackupPhase::Running);
+/// Kills the agent while it makes the backup `first`; the next one makes another.
+async fn is_followed_by_one_that_knows_nothing(
+    world: &mut World,
+    first: BackupId,
+) -> anyhow::Result<()> {
     world.server.kill_agent().await?;
     world.receiver.heal();
     world.server.start_agent().await?;
@@ -74,11 +73,21 @@ async fn an_agent_that_was_killed_knows_of_no_backup_and_makes_another() -> anyh
         .server
         .until("running", |status| status.postgres.is_some())
         .await?;
-    assert_eq!(status(&world).await?, None);
-    let (ended, manifest) = back_up(&world).await?;
+    assert_eq!(status(&*world).await?, None);
+    let (ended, manifest) = back_up(&*world).await?;
     assert_ne!(manifest.backup, first);
-    assert_eq!(status(&world).await?, Some(ended));
+    assert_eq!(status(&*world).await?, Some(ended));
     Ok(())
+}
+
+#[tokio::test]
+async fn an_agent_that_was_killed_knows_of_no_backup_and_makes_another() -> anyhow::Result<()> {
+    let mut world = World::start().await?;
+    world.receiver.fail(&Method::PUT, &vec![Fault::Hang; 8]);
+    let first = BackupId::new();
+    let begun = drive(&world, first, |status| status.pieces_begun > 0).await?;
+    assert_eq!(begun.phase, BackupPhase::Running);
+    is_followed_by_one_that_knows_nothing(&mut world, first).await
 }
 
 /// Everything but the manifest is there, and PostgreSQL has ended the backup.
@@ -95,18 +104,8 @@ async fn an_agent_that_was_killed_before_the_manifest_was_there_has_made_no_back
         seen.iter().any(|(_, path)| path.ends_with(&key))
     };
     drive(&world, first, |_| seen(&world)).await?;
-    world.server.kill_agent().await?;
-    world.receiver.heal();
-    world.server.start_agent().await?;
-    world
-        .server
-        .until("running", |status| status.postgres.is_some())
-        .await?;
-    assert_eq!(status(&world).await?, None);
+    is_followed_by_one_that_knows_nothing(&mut world, first).await?;
     assert!(!world.receiver.objects().await?.contains_key(&key));
-    let (ended, manifest) = back_up(&world).await?;
-    assert_ne!(manifest.backup, first);
-    assert_eq!(status(&world).await?, Some(ended));
     Ok(())
 }
 
@@ -178,13 +177,7 @@ async fn damaged_pages_are_reported_and_backed_up_as_they_are() -> anyhow::Resul
         .await?;
     session.execute("checkpoint").await?;
     // Changed after the last write of its page, behind PostgreSQL's back.
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(world.server.data_directory().join(&path))?;
-    let mut byte = [0];
-    std::os::unix::fs::FileExt::read_exact_at(&file, &mut byte, 3 * 8192 + 5000)?;
-    std::os::unix::fs::FileExt::write_all_at(&file, &[byte[0] ^ 1], 3 * 8192 + 5000)?;
+    flip_bit(&world.server.data_directory().join(&path), 3 * 8192 + 5000)?;
     let (ended, manifest) = back_up(&world).await?;
     let BackupPhase::Finished { damaged_pages, .. } = ended.phase else {
         panic!("{ended:?}");

@@ -3,7 +3,7 @@
 use http::Method;
 use shared::agent_api::backup::BackupPhase;
 use shared::ids::BackupId;
-use tests::object_server::Fault;
+use tests::object_server::{Fault, On};
 
 use super::driver::{back_up, drive};
 use crate::agent::archiving::{SIGNATURE, World};
@@ -33,6 +33,19 @@ async fn what_fails_for_a_moment_does_not_cost_the_backup() -> anyhow::Result<()
     assert_eq!(u64::try_from(object_bytes)?, status.object_bytes);
     let log = std::fs::read_to_string(world.server.file("agent.log"))?;
     assert!(!log.contains(SIGNATURE), "{log}");
+    Ok(())
+}
+
+/// Takes a minute, in which nothing happens.
+#[tokio::test]
+async fn an_upload_that_hangs_is_broken_off_and_made_again() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let hang = On::method(Method::PUT).path_has("/000001").times(1);
+    world.receiver.server().faults().set(Fault::Hang, hang);
+    let (_, manifest) = back_up(&world).await?;
+    let pieces: usize = manifest.parts.iter().map(|part| part.pieces.len()).sum();
+    assert_eq!(world.receiver.requests(&Method::PUT), pieces + 1 + 1);
+    assert_eq!(world.receiver.objects().await?.len(), pieces + 1);
     Ok(())
 }
 

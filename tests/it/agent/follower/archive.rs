@@ -3,7 +3,7 @@
 use sqlx::Executor as _;
 use tests::tcp_proxy::TcpProxy;
 
-use super::driver::{Fleet, standby};
+use super::driver::Fleet;
 use crate::agent::archiving::MIB;
 
 /// A part of a segment of 1 MiB.
@@ -23,7 +23,7 @@ async fn without_an_upstream_a_follower_has_all_that_is_archived() -> anyhow::Re
         assert_eq!(follower.rows().await?, fleet.world.rows());
     }
     let status = follower.server.status().await?;
-    let seen = standby(&status).expect("it follows");
+    let seen = status.standby().expect("it follows");
     assert_eq!((seen.streams_from, seen.receive_lsn), (None, None));
 
     // It goes on in the middle of a segment by streaming, and gets ahead of the archive.
@@ -56,7 +56,7 @@ async fn without_an_upstream_a_follower_has_all_that_is_archived() -> anyhow::Re
     let generation = follower.spec.generation;
     follower
         .drive(&fleet.world, "started again", |status, _| {
-            status.converged_generation == generation && standby(status).is_some()
+            status.converged_generation == generation && status.standby().is_some()
         })
         .await?;
     assert_eq!(follower.rows().await?, fleet.world.rows());

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::Context as _;
 use shared::agent_api::restore::{RestoreSource, Target};
-use shared::agent_api::{InstanceRole, InstanceStatus, StandbyStatus, Upstream};
+use shared::agent_api::{InstanceRole, StandbyStatus, Upstream};
 use shared::ids::ServerId;
 use shared::units::Lsn;
 
@@ -82,7 +82,7 @@ impl Fleet {
         let leader = self.world.server.address.server;
         let goal = self.world.flush_lsn().await?;
         let status = follower.drive(&self.world, "streaming", |status, _| {
-            standby(status).is_some_and(|standby| {
+            status.standby().is_some_and(|standby| {
                 standby.streams_from == Some(leader) && standby.replay_lsn >= Some(goal)
             }) && status.converged_generation == follower.spec.generation
         });
@@ -97,7 +97,9 @@ impl Fleet {
     pub(super) async fn until_replayed(&self, follower: &Fork, goal: Lsn) -> anyhow::Result<()> {
         follower
             .drive(&self.world, "caught up", |status, _| {
-                standby(status).is_some_and(|standby| standby.replay_lsn >= Some(goal))
+                status
+                    .standby()
+                    .is_some_and(|standby| standby.replay_lsn >= Some(goal))
             })
             .await
             .map(drop)
@@ -109,9 +111,4 @@ impl Fleet {
         self.watermark = self.world.push_all(self.watermark).await?;
         Ok(self.watermark)
     }
-}
-
-/// What a status says of replay.
-pub(super) fn standby(status: &InstanceStatus) -> Option<&StandbyStatus> {
-    status.postgres.as_ref()?.standby.as_ref()
 }

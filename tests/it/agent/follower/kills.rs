@@ -2,7 +2,7 @@
 
 use shared::agent_api::InstanceStatus;
 
-use super::driver::{Fleet, standby};
+use super::driver::Fleet;
 use super::promotion::kill_postgres;
 use crate::agent::archiving::MIB;
 
@@ -41,7 +41,7 @@ async fn a_postgres_that_is_killed_follows_again() -> anyhow::Result<()> {
     fleet.world.write(MIB).await?;
     follower
         .drive(&fleet.world, "started again", |status, _| {
-            standby(status).is_some() && pid(status) != pid(&before)
+            status.standby().is_some() && pid(status) != pid(&before)
         })
         .await?;
     fleet.until_streaming(&follower).await?;

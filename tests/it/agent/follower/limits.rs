@@ -1,6 +1,6 @@
 //! Limits of a follower that are lower than the leader's.
 
-use super::driver::{Fleet, standby};
+use super::driver::Fleet;
 use crate::agent::archiving::MIB;
 use crate::agent::restore::driver::Fork;
 use shared::agent_api::InstanceRole;
@@ -44,10 +44,12 @@ async fn a_follower_whose_leader_got_higher_limits_pauses_and_says_why() -> anyh
     fleet.world.write(MIB).await?;
     let status = follower
         .drive(&fleet.world, "paused", |status, _| {
-            standby(status).is_some_and(|standby| standby.paused.is_some())
+            status
+                .standby()
+                .is_some_and(|standby| standby.paused.is_some())
         })
         .await?;
-    let paused = standby(&status).and_then(|standby| standby.paused.clone());
+    let paused = status.standby().and_then(|standby| standby.paused.clone());
     let paused = paused.expect("it is paused");
     assert!(paused.contains("max_connections = 30"), "{paused}");
     follower.spec.generation += 1;

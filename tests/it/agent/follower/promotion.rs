@@ -190,11 +190,7 @@ async fn a_history_with_a_number_far_beyond_the_one_before_is_archived_and_resto
     let left = restored(&copy.finish(&fleet.world).await?)?;
     assert_eq!((left.tli, left.parent_tli), (0x1B, 0x1A));
     assert_eq!(copy.rows().await?, follower.rows().await?);
-    let history = copy.server.data_directory().join("pg_wal/0000001B.history");
-    let history = std::fs::read_to_string(history)?;
-    let tlis = history.lines().filter_map(|line| line.split('\t').next());
-    let tlis: Vec<&str> = tlis.filter(|tli| !tli.is_empty()).collect();
-    assert_eq!(tlis, ["1", "26"], "{history}");
+    assert_eq!(copy.tlis_before(0x1B)?, ["1", "26"]);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use sqlx::Executor as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, PgConnection};
 
-use super::driver::{Fleet, standby};
+use super::driver::Fleet;
 use crate::agent::archiving::MIB;
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn only_the_named_servers_stream() -> anyhow::Result<()> {
         "{log}"
     );
     let status = follower.server.status().await?;
-    assert_eq!(standby(&status).and_then(|it| it.streams_from), None);
+    assert_eq!(status.standby().and_then(|it| it.streams_from), None);
 
     // Named, it streams; another one beside it changes nothing for it.
     let ours = follower.server.address.server;
@@ -138,7 +138,9 @@ async fn only_the_named_servers_stream() -> anyhow::Result<()> {
     fleet.let_stream(&[]).await?;
     follower
         .drive(&fleet.world, "cut off", |status, _| {
-            standby(status).is_some_and(|standby| standby.streams_from.is_none())
+            status
+                .standby()
+                .is_some_and(|standby| standby.streams_from.is_none())
         })
         .await?;
     let roles: i64 = sqlx::query_scalar("select count(*) from pg_roles where rolreplication")

@@ -1,11 +1,15 @@
 //! Agents that are killed in the middle of a restore.
 
+use std::time::Duration;
+
+use anyhow::ensure;
 use http::Method;
 use shared::agent_api::InstanceRole;
 use shared::agent_api::restore::Target;
 use tests::object_server::{Fault, On};
+use tokio::time::Instant;
 
-use super::driver::{Fork, source};
+use super::driver::{Fork, archived, source};
 use crate::agent::archiving::{MIB, World};
 use crate::agent::backup::driver::back_up;
 
@@ -68,13 +72,49 @@ async fn an_agent_that_was_killed_fetches_only_what_is_not_in_place() -> anyhow:
     Ok(())
 }
 
+/// An agent that is killed as soon as `path` is there, which it makes when everything was fetched.
+async fn killed_when_there_is(path: &str) -> anyhow::Result<()> {
+    let (world, manifest, end) = archived(2 * MIB).await?;
+    let last = On::method(Method::GET).path_has("/000001.zst");
+    let away = Fault::Answer(503, "SlowDown");
+    world.receiver.server().faults().set(away, last);
+    let mut fork = Fork::begin(&world, &source(&world, &manifest, end, Target::End)).await?;
+    fork.drive(&world, "waiting for the last piece", |_, restore| {
+        restore.wants_pieces.is_empty() && reads_of(&world, "/000001.zst") > 0
+    })
+    .await?;
+    let path = fork.server.file("server").join(path);
+    assert!(!path.exists(), "{} is there already", path.display());
+    world.receiver.heal();
+    let begun = Instant::now();
+    while !path.exists() {
+        ensure!(
+            begun.elapsed() < Duration::from_mins(1),
+            "it is not unpacked"
+        );
+        fork.allow(&world).await?;
+    }
+    fork.server.kill_agent().await?;
+    fork.server.start_agent().await?;
+    fork.finish(&world).await?;
+    assert_eq!(fork.rows().await?, world.rows());
+    assert!(!fork.server.file("server/data.unfinished").exists());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_agent_killed_before_the_data_has_its_name_ends_the_restore() -> anyhow::Result<()> {
+    killed_when_there_is("data.unfinished/recovery.signal").await
+}
+
+#[tokio::test]
+async fn an_agent_killed_once_the_data_has_its_name_ends_the_restore() -> anyhow::Result<()> {
+    killed_when_there_is("data").await
+}
+
 /// An agent that is killed while WAL is replayed.
 async fn killed_in_replay(die_with_agent: bool) -> anyhow::Result<()> {
-    let world = World::start().await?;
-    let start = world.start_of_slot().await?;
-    let (_, manifest) = back_up(&world).await?;
-    world.write(6 * MIB).await?;
-    let end = world.push_all(start).await?;
+    let (world, manifest, end) = archived(6 * MIB).await?;
     let halfway = shared::units::Lsn::from_bytes(
         manifest.stop_lsn.bytes() + (end.bytes() - manifest.stop_lsn.bytes()) / 2,
     );
@@ -108,11 +148,7 @@ async fn a_postgres_that_outlives_its_agent_in_replay_is_served_by_the_next() ->
 
 #[tokio::test]
 async fn a_restore_that_is_not_wanted_any_more_leaves_nothing() -> anyhow::Result<()> {
-    let world = World::start().await?;
-    let start = world.start_of_slot().await?;
-    let (_, manifest) = back_up(&world).await?;
-    world.write(2 * MIB).await?;
-    let end = world.push_all(start).await?;
+    let (world, manifest, end) = archived(2 * MIB).await?;
     for stage in ["/000001.zst", "/wal/"] {
         let on = On::method(Method::GET).path_has(stage);
         world.receiver.server().faults().set(Fault::Hang, on);

@@ -5,21 +5,9 @@ use shared::agent_api::restore::{RestoreStage, Target};
 use shared::archive::layout::start_in_name;
 use shared::archive::manifest::Manifest;
 use shared::archive::store::ObjectStore as _;
-use shared::units::Lsn;
 
-use super::driver::{Fork, source};
+use super::driver::{Fork, archived, source};
 use crate::agent::archiving::{MIB, RUN, World};
-use crate::agent::backup::driver::back_up;
-
-/// A backup with some WAL before, in and after it, up to the end that is given.
-async fn archived() -> anyhow::Result<(World, Manifest, Lsn)> {
-    let world = World::start().await?;
-    let start = world.start_of_slot().await?;
-    let (_, manifest) = back_up(&world).await?;
-    world.write(5 * MIB).await?;
-    let end = world.push_all(start).await?;
-    Ok((world, manifest, end))
-}
 
 /// The name of a chunk some way behind the backup.
 async fn later_chunk(world: &World, manifest: &Manifest) -> anyhow::Result<String> {
@@ -34,7 +22,7 @@ async fn later_chunk(world: &World, manifest: &Manifest) -> anyhow::Result<Strin
 
 #[tokio::test]
 async fn a_damaged_piece_is_named_and_nothing_is_started() -> anyhow::Result<()> {
-    let (world, manifest, end) = archived().await?;
+    let (world, manifest, end) = archived(5 * MIB).await?;
     let piece = *manifest.parts[0]
         .pieces
         .last()
@@ -54,7 +42,7 @@ async fn a_damaged_piece_is_named_and_nothing_is_started() -> anyhow::Result<()>
 
 #[tokio::test]
 async fn a_piece_or_manifest_that_is_gone_or_of_another_backup_is_named() -> anyhow::Result<()> {
-    let (world, manifest, end) = archived().await?;
+    let (world, manifest, end) = archived(5 * MIB).await?;
     let wanted = source(&world, &manifest, end, Target::End);
     let first = world.prefix.backup_piece(manifest.backup, 1);
     let second = world.prefix.backup_piece(manifest.backup, 2);
@@ -92,7 +80,7 @@ async fn a_piece_or_manifest_that_is_gone_or_of_another_backup_is_named() -> any
 
 #[tokio::test]
 async fn a_damaged_chunk_is_named_and_recovery_goes_on_once_it_is_mended() -> anyhow::Result<()> {
-    let (world, manifest, end) = archived().await?;
+    let (world, manifest, end) = archived(5 * MIB).await?;
     let key = later_chunk(&world, &manifest).await?;
     let whole = world.receiver.objects().await?[&key].clone();
     world.receiver.server().corrupt(&key)?;
@@ -126,7 +114,7 @@ async fn a_damaged_chunk_is_named_and_recovery_goes_on_once_it_is_mended() -> an
 #[tokio::test]
 async fn wal_that_is_not_there_below_the_watermark_is_waited_for_and_then_lost()
 -> anyhow::Result<()> {
-    let (world, manifest, end) = archived().await?;
+    let (world, manifest, end) = archived(5 * MIB).await?;
     let key = later_chunk(&world, &manifest).await?;
     let start = start_in_name(&key).context("it is a chunk")?;
     let whole = world.receiver.objects().await?[&key].clone();

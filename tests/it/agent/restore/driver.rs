@@ -15,6 +15,7 @@ use tests::agent_server::{AgentServer, role, spec};
 use tokio::time::{Instant, sleep};
 
 use crate::agent::archiving::World;
+use crate::agent::backup::driver::back_up;
 
 /// Longest wait for a restore.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -28,6 +29,16 @@ pub(in crate::agent) struct Fork {
     pub(in crate::agent) spec: InstanceSpec,
     pub(in crate::agent) source: RestoreSource,
     segment_bytes: u32,
+}
+
+/// A backup with about `bytes` of WAL behind it, up to the end that is given.
+pub(super) async fn archived(bytes: u64) -> anyhow::Result<(World, Manifest, Lsn)> {
+    let world = World::start().await?;
+    let start = world.start_of_slot().await?;
+    let (_, manifest) = back_up(&world).await?;
+    world.write(bytes).await?;
+    let end = world.push_all(start).await?;
+    Ok((world, manifest, end))
 }
 
 /// A restore of a backup with one leg.
@@ -192,6 +203,15 @@ impl Fork {
     /// A superuser's session.
     pub(in crate::agent) async fn session(&self) -> sqlx::Result<PgConnection> {
         self.server.connect(&self.spec, PROBER_ROLE, "shop").await
+    }
+
+    /// The numbers of timelines that PostgreSQL's history file of `tli` names, in order.
+    pub(in crate::agent) fn tlis_before(&self, tli: u32) -> anyhow::Result<Vec<String>> {
+        let name = format!("pg_wal/{tli:08X}.history");
+        let history = std::fs::read_to_string(self.server.data_directory().join(name))?;
+        let tlis = history.lines().filter_map(|line| line.split('\t').next());
+        let tlis = tlis.filter(|tli| !tli.is_empty());
+        Ok(tlis.map(str::to_owned).collect())
     }
 
     /// How many rows of the [`World`] it has.

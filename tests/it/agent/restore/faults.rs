@@ -10,7 +10,7 @@ use shared::ids::{ParticipantId, RequestId};
 use tests::object_server::{Fault, On};
 use tokio::time::Instant;
 
-use super::driver::{Fork, source};
+use super::driver::{Fork, archived, source};
 use crate::agent::archiving::{MIB, SIGNATURE, World};
 use crate::agent::backup::driver::back_up;
 
@@ -50,11 +50,7 @@ async fn what_fails_for_a_moment_costs_only_another_attempt() -> anyhow::Result<
 
 #[tokio::test]
 async fn what_was_signed_long_ago_is_signed_anew() -> anyhow::Result<()> {
-    let world = World::start().await?;
-    let start = world.start_of_slot().await?;
-    let (_, manifest) = back_up(&world).await?;
-    world.write(3 * MIB).await?;
-    let end = world.push_all(start).await?;
+    let (world, manifest, end) = archived(3 * MIB).await?;
     let fork = Fork::begin(&world, &source(&world, &manifest, end, Target::End)).await?;
     let shortly = Duration::from_secs(1);
     let begun = Instant::now();
@@ -89,11 +85,7 @@ async fn what_was_signed_long_ago_is_signed_anew() -> anyhow::Result<()> {
 /// Takes a minute, in which nothing happens.
 #[tokio::test]
 async fn a_read_that_hangs_is_broken_off_and_made_again() -> anyhow::Result<()> {
-    let world = World::start().await?;
-    let start = world.start_of_slot().await?;
-    let (_, manifest) = back_up(&world).await?;
-    world.write(3 * MIB).await?;
-    let end = world.push_all(start).await?;
+    let (world, manifest, end) = archived(3 * MIB).await?;
     let hang = On::method(Method::GET).path_has("/000002").times(1);
     world.receiver.server().faults().set(Fault::Hang, hang);
     let fork = Fork::begin(&world, &source(&world, &manifest, end, Target::End)).await?;
@@ -104,11 +96,7 @@ async fn a_read_that_hangs_is_broken_off_and_made_again() -> anyhow::Result<()> 
 
 #[tokio::test]
 async fn an_archive_that_is_away_is_never_the_end() -> anyhow::Result<()> {
-    let mut world = World::start().await?;
-    let start = world.start_of_slot().await?;
-    let (_, manifest) = back_up(&world).await?;
-    world.write(3 * MIB).await?;
-    let end = world.push_all(start).await?;
+    let (mut world, manifest, end) = archived(3 * MIB).await?;
     let hang = On::method(Method::GET).path_has("/wal/");
     world.receiver.server().faults().set(Fault::Hang, hang);
     let fork = Fork::begin(&world, &source(&world, &manifest, end, Target::End)).await?;

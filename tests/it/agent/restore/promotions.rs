@@ -234,10 +234,6 @@ async fn a_history_of_three_promotions_is_restored_to_a_moment_of_each_part() ->
     let left = restored(&world, &all).await?;
     assert_eq!((left.tli, left.parent_tli), (5, 4));
     assert_eq!(marks(&all).await?, [-4, 1, 2, 3, 4, 101, 102, 103, 104]);
-    let history = all.server.data_directory().join("pg_wal/00000005.history");
-    let history = std::fs::read_to_string(history)?;
-    let tlis = history.lines().filter_map(|line| line.split('\t').next());
-    let tlis: Vec<&str> = tlis.filter(|tli| !tli.is_empty()).collect();
-    assert_eq!(tlis, ["1", "2", "3", "4"], "{history}");
+    assert_eq!(all.tlis_before(5)?, ["1", "2", "3", "4"]);
     Ok(())
 }

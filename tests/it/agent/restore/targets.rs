@@ -11,7 +11,7 @@ use rand::seq::IndexedRandom as _;
 use shared::agent_api::restore::{RestoreStage, Target};
 use sqlx::{Connection as _, Executor as _};
 
-use super::driver::{Fork, now, source};
+use super::driver::{Fork, archived, now, source};
 use crate::agent::archiving::{MIB, World};
 use crate::agent::backup::driver::back_up;
 
@@ -171,11 +171,7 @@ async fn each_of_twenty_moments_under_load_has_exactly_what_was_committed_until_
 #[tokio::test]
 async fn a_moment_after_the_last_commit_is_the_end_if_the_archive_covers_it() -> anyhow::Result<()>
 {
-    let world = World::start().await?;
-    let start = world.start_of_slot().await?;
-    let (_, manifest) = back_up(&world).await?;
-    world.write(MIB).await?;
-    let end = world.push_all(start).await?;
+    let (world, manifest, end) = archived(MIB).await?;
     let at = now(&world).await?;
     let mut covered = source(&world, &manifest, end, Target::Time { at });
     covered.complete_until = at;

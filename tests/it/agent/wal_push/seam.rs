@@ -22,6 +22,16 @@ async fn become_one(world: &mut World, role: InstanceRole) -> anyhow::Result<()>
     Ok(())
 }
 
+/// A leader that does not run, all of whose WAL is in the archive, and where that begins.
+async fn archived_and_stopped() -> anyhow::Result<(World, Lsn)> {
+    let mut world = World::start().await?;
+    let start = world.start_of_slot().await?;
+    world.write(MIB).await?;
+    world.push_all(start).await?;
+    become_one(&mut world, InstanceRole::Stopped).await?;
+    Ok((world, start))
+}
+
 async fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     let copy = Program::new("cp", &Account::current()).arg("--archive");
     run_to_end(&copy.arg(from).arg(to)).await?;
@@ -76,11 +86,7 @@ async fn after_a_start_the_end_of_the_archive_is_compared_once() -> anyhow::Resu
 #[tokio::test]
 async fn wal_that_does_not_go_on_from_the_archive_is_a_conflict_and_moves_nothing()
 -> anyhow::Result<()> {
-    let mut world = World::start().await?;
-    let start = world.start_of_slot().await?;
-    world.write(MIB).await?;
-    world.push_all(start).await?;
-    become_one(&mut world, InstanceRole::Stopped).await?;
+    let (mut world, start) = archived_and_stopped().await?;
     let data = world.server.data_directory();
     let (snapshot, lost) = (data.with_extension("old"), data.with_extension("lost"));
     copy(&data, &snapshot).await?;
@@ -202,11 +208,7 @@ async fn nothing_counts_of_a_call_in_which_postgres_became_another() -> anyhow::
 #[tokio::test]
 async fn of_two_that_write_on_one_timeline_the_second_is_refused_and_keeps_what_is_its_own()
 -> anyhow::Result<()> {
-    let mut world = World::start().await?;
-    let start = world.start_of_slot().await?;
-    world.write(MIB).await?;
-    world.push_all(start).await?;
-    become_one(&mut world, InstanceRole::Stopped).await?;
+    let (mut world, start) = archived_and_stopped().await?;
     let twin = AgentServer::start(true).await?;
     copy(&world.server.data_directory(), &twin.data_directory()).await?;
     become_one(&mut world, InstanceRole::Leader).await?;

@@ -135,9 +135,7 @@ impl Making<'_> {
 
     /// Whether it is not certain that the leader, asked after it, has all that a follower has.
     async fn is_ahead(&self, follower: &InstanceStatus) -> bool {
-        let postgres = follower.postgres.as_ref();
-        let standby = postgres.and_then(|postgres| postgres.standby.as_ref());
-        let Some(replayed) = standby.and_then(|standby| standby.replay_lsn) else {
+        let Some(replayed) = follower.standby().and_then(|standby| standby.replay_lsn) else {
             return true;
         };
         // What the leader's agent says may be older than what the follower's said.
@@ -151,12 +149,8 @@ impl Making<'_> {
     async fn leader_now(&self) -> Option<(Lsn, DateTime<Utc>)> {
         let request_id = self.row.request_id;
         let asked = self.context.agents.ask(self.agent, request_id).await;
-        let status = asked.status()?;
-        let postgres = status.postgres.as_ref()?;
-        let leads = status.participant == Some(self.leader.participant)
-            && postgres.in_recovery == Some(false);
-        let flushed = postgres.flush_lsn.filter(|_| leads)?;
-        Some((flushed, postgres.started_at))
+        let postgres = asked.status()?.leading(self.leader.participant)?;
+        Some((postgres.flush_lsn?, postgres.started_at))
     }
 
     /// Why the files of a follower, which has ended its backup at `stop_lsn`, may be those of a history
@@ -204,8 +198,7 @@ impl Wanted {
         if !is_held || status.phase != Phase::Running {
             return Some("it is not as it shall be");
         }
-        let postgres = status.postgres.as_ref();
-        let Some(standby) = postgres.and_then(|postgres| postgres.standby.as_ref()) else {
+        let Some(standby) = status.standby() else {
             return Some("its PostgreSQL does not follow");
         };
         if standby.streams_from != Some(self.leader) {

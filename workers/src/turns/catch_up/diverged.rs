@@ -33,11 +33,8 @@ fn stands_still(context: &Context, health: &FollowerHealth, status: &InstanceSta
     let Some((stands_at, stands_since)) = health.stands else {
         return false;
     };
-    let standby = status
-        .postgres
-        .as_ref()
-        .and_then(|seen| seen.standby.as_ref());
-    let stands = standby
+    let stands = status
+        .standby()
         .is_some_and(|standby| standby.paused.is_none() && standby.replay_lsn == Some(stands_at));
     let is_archived = health
         .watermark
@@ -52,11 +49,7 @@ async fn is_ahead(
     health: &FollowerHealth,
     status: &InstanceStatus,
 ) -> bool {
-    let postgres = status.postgres.as_ref();
-    let replayed = postgres
-        .and_then(|seen| seen.standby.as_ref())
-        .and_then(|standby| standby.replay_lsn);
-    let Some(replayed) = replayed else {
+    let Some(replayed) = status.standby().and_then(|standby| standby.replay_lsn) else {
         return false;
     };
     let is_beyond = |flushed: Option<Lsn>| flushed.is_some_and(|flushed| replayed > flushed);
@@ -82,9 +75,5 @@ async fn flushed(context: &Context, row: &FollowerRow, health: &FollowerHealth) 
     let leader = health.leader.as_ref()?;
     let agent = Agents::address(leader.server, &leader.agent)?;
     let asked = context.agents.ask(agent, row.request_id).await;
-    let status = asked.status()?;
-    let postgres = status.postgres.as_ref()?;
-    let leads =
-        status.participant == Some(leader.participant) && postgres.in_recovery == Some(false);
-    postgres.flush_lsn.filter(|_| leads)
+    asked.status()?.leading(leader.participant)?.flush_lsn
 }

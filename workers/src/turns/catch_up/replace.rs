@@ -53,11 +53,7 @@ fn says_lost(row: &FollowerRow, status: &InstanceStatus) -> bool {
     if matches!(stage, Some(RestoreStage::Failed { .. })) {
         return true;
     }
-    let standby = status
-        .postgres
-        .as_ref()
-        .and_then(|seen| seen.standby.as_ref());
-    standby.is_some_and(|standby| {
+    status.standby().is_some_and(|standby| {
         let replayed = standby.replay_lsn.zip(row.kept_from);
         let is_beyond_archive = replayed.is_some_and(|(replayed, kept)| replayed < kept);
         // As long as its leader has what the archive has not, it streams on.
