@@ -16,21 +16,20 @@ $$;
 
 comment on function has_sound_backup is 'Whether a timeline has a backup of its own without damaged pages.';
 
--- A timeline that was branched off has nothing but its parent's archive to be restored from until it
--- has a sound backup of its own, however it came to be: also one that a follower went on with, whose
--- restore was let go of when it served.
+-- A timeline that was branched off has nothing but what it comes from to be restored from until it has
+-- a sound backup of its own, however it came to be: also one that a follower went on with, whose restore
+-- was let go of when it served. A backup of one between may be from after the branch, and no help.
 create or replace function is_pinned(timeline uuid) returns boolean
 language sql stable
 as $$
-    with recursive dependents as (
+    with recursive descendants as (
         select timelines.id
         from timelines
-        where timelines.parent_id = timeline and not has_sound_backup(timelines.id)
+        where timelines.parent_id = timeline
         union
         select timelines.id
         from timelines
-        join dependents on dependents.id = timelines.parent_id
-        where not has_sound_backup(timelines.id)
+        join descendants on descendants.id = timelines.parent_id
     )
 
     select
@@ -53,9 +52,12 @@ as $$
         )
         or exists (
             select
-            from dependents
-            join participants on participants.timeline_id = dependents.id
-            where participants.role = 'leader' and participants.state <> 'removed'
+            from descendants
+            join participants on participants.timeline_id = descendants.id
+            where
+                participants.role = 'leader'
+                and participants.state <> 'removed'
+                and not has_sound_backup(descendants.id)
         );
 $$;
 

@@ -397,9 +397,10 @@ async fn what_comes_of_a_timeline_needs_it_until_it_has_a_sound_backup() {
     let first = fixture.back_up(100, 10).await;
     fixture.back_up(200, 20).await;
     fixture.back_up(300, 30).await;
+    fixture.back_up(400, 40).await;
     let mark = async || {
         let of = (fixture.timeline, first);
-        mark_expiring(fixture.pool(), of, Some(later(20)), later(40))
+        mark_expiring(fixture.pool(), of, Some(later(20)), later(50))
             .await
             .unwrap()
     };
@@ -418,10 +419,17 @@ async fn what_comes_of_a_timeline_needs_it_until_it_has_a_sound_backup() {
     assert_eq!(mark().await, Recorded::Overtaken, "it has no backup");
     let epoch = "insert into epochs
                  select (jsonb_populate_record(epochs, jsonb_build_object('timeline_id', $1))).*
-                 from epochs";
+                 from epochs
+                 limit 1";
+    change(&fixture, epoch, child).await;
+    let own = "update backups set timeline_id = $1
+               where id = (select id from backups order by started_at desc limit 1)";
+    change(&fixture, own, child).await;
+    let why = "one between has a backup, which may be from after the branch";
+    assert_eq!(mark().await, Recorded::Overtaken, "{why}");
     change(&fixture, epoch, grandchild).await;
     let damaged = "update backups set timeline_id = $1, damaged_pages = 1
-                   where id = (select id from backups order by started_at desc limit 1)";
+                   where id = (select id from backups order by started_at desc offset 1 limit 1)";
     change(&fixture, damaged, grandchild).await;
     assert_eq!(mark().await, Recorded::Overtaken, "its backup is damaged");
     let sound = "update backups set damaged_pages = 0 where timeline_id = $1";

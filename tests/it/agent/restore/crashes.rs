@@ -87,6 +87,7 @@ async fn killed_when_there_is(path: &str) -> anyhow::Result<()> {
     assert!(!path.exists(), "{} is there already", path.display());
     world.receiver.heal();
     let begun = Instant::now();
+    // Without the pauses of `drive`, which are longer than what the agent does next.
     while !path.exists() {
         ensure!(
             begun.elapsed() < Duration::from_mins(1),

@@ -1,7 +1,6 @@
 //! The calls themselves.
 
 use std::error::Error;
-use std::io;
 use std::ops::Range;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -113,16 +112,16 @@ impl S3Store {
                 .list_objects_v2()
                 .bucket(&self.bucket)
                 .prefix(self.full(prefix))
-                .set_start_after(after.take())
-                .set_continuation_token(token.take())
+                .set_start_after(after)
+                .set_continuation_token(token)
                 .set_max_keys(i32::try_from(wanted).ok());
             let page = match call.send().await {
                 Ok(page) => page,
                 Err(error) => return Err(failed("list", prefix, &error)),
             };
             let more = page.is_truncated().unwrap_or(false);
-            let next = page.next_continuation_token.clone();
             after = page.contents().last().and_then(|last| last.key.clone());
+            token = page.next_continuation_token.filter(|_| after.is_none());
             for object in page.contents.unwrap_or_default().into_iter().take(wanted) {
                 let key = object.key.unwrap_or_default();
                 if let Some(short) = key.strip_prefix(&self.prefix) {
@@ -136,12 +135,12 @@ impl S3Store {
                 return Ok(names);
             }
             // There may be none on a page, and more behind it.
-            if after.is_none() {
-                token = next;
-                if token.is_none() {
-                    let why = io::Error::other("it says that there is more, but not where");
-                    return Err(refused("list", prefix, &why));
-                }
+            if after.is_none() && token.is_none() {
+                return Err(StoreError::Refused {
+                    operation: "list",
+                    key: prefix.to_owned(),
+                    reason: "it says that there is more, but not where".to_owned(),
+                });
             }
         }
     }
