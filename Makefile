@@ -22,7 +22,7 @@ help:
 
 up: packages
 	@echo 'building (the first time takes some minutes)'
-	@$(CARGO) build --profile $(PROFILE) --package api --package workers --package agent --package object-store --package cli --bins
+	@$(CARGO) build --profile $(PROFILE) --package api --package workers --package agent --package gateway --package object-store --package cli --bins
 	@scripts/link-command $(PROGRAMS)/ringmaster
 	@exec $(PROGRAMS)/ringmaster up $(if $(DETACH),--detach)
 

@@ -182,6 +182,7 @@ impl Agent {
                 .or_else(|| state.last_crash.clone()),
             disk: self.disk.status(),
             certificate_not_after: self.identity.not_after(),
+            certificate_addresses: Some(self.identity.addresses()),
             restore,
             check: self.checks.status(),
         }

@@ -6,6 +6,7 @@
 //! ├── redis-server         the queue
 //! ├── ringmaster-object-store   the archive
 //! ├── ringmaster-api
+//! ├── ringmaster-gateway        what clients connect to: two PgBouncers
 //! └── ringmaster-worker
 //!     └── ringmaster-agent …   one for each server, and below it a customer's PostgreSQL
 //! ```

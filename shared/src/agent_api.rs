@@ -280,6 +280,10 @@ pub struct InstanceStatus {
     pub disk: DiskStatus,
     /// End of validity of the agent's certificate.
     pub certificate_not_after: DateTime<Utc>,
+    /// Addresses in that certificate, by which clients know the server's PostgreSQL; null from an agent
+    /// that does not tell.
+    #[serde(default)]
+    pub certificate_addresses: Option<Vec<IpAddr>>,
     /// How its restore goes or went; null if it was not born from one.
     #[serde(default)]
     pub restore: Option<RestoreStatus>,

@@ -11,9 +11,9 @@ pub use moment::{InvalidMoment, parse_moment};
 pub use name::{InvalidName, ResourceName};
 pub use observation::{ConnectionUse, Observation, Outage, Replay, TableUse};
 pub use states::{
-    ArchiveAlert, BackupReason, BackupState, JobKind, JobState, MachineKind, OperationKind,
-    OperationState, ParticipantRole, ParticipantState, ProofReason, ProofState, ResourceState,
-    ServerState, TokenScope, UnknownWord,
+    ArchiveAlert, BackupReason, BackupState, GatewayAlert, JobKind, JobState, MachineKind,
+    OperationKind, OperationState, ParticipantRole, ParticipantState, ProofReason, ProofState,
+    ResourceState, ServerState, TokenScope, Traffic, UnknownWord,
 };
 pub use url::DatabaseUrl;
 pub use wal_room::WalRoom;

@@ -134,3 +134,8 @@ id!(
     WorkerId,
     "worker"
 );
+id!(
+    /// One replica of the gateway, for as long as its directory lives.
+    GatewayId,
+    "gateway"
+);

@@ -1,10 +1,11 @@
 //! The small certificate authority of the control plane, and mutual TLS with its certificates.
 //!
-//! Two kinds of certificates exist, and neither passes for the other:
+//! Three kinds of certificates exist, and none passes for another:
 //!
 //! | holder | usage | name |
 //! |---|---|---|
 //! | agent of a server (and its PostgreSQL) | server; client of another PostgreSQL | DNS name from [`server_name`], IP addresses; common name from [`server_common_name`] |
+//! | gateway | server only, for clients of databases | the host that URLs name |
 //! | worker | client only | URI `spiffe://ringmaster/worker/<id>` |
 //!
 //! Certificates live for a day, backdated an hour for machines whose clock is late, and are renewed
@@ -17,6 +18,7 @@ use crate::ids::ServerId;
 
 mod authority;
 mod certificate;
+pub mod stored;
 mod tls;
 mod workers_only;
 
@@ -24,7 +26,7 @@ pub use authority::CertificateAuthority;
 pub use certificate::{CertificateFacts, Identity};
 pub use tls::{HotIdentity, client_config, server_config};
 
-/// How long certificates of agents and workers are valid.
+/// How long certificates of agents, gateways and workers are valid.
 pub const LIFETIME: TimeDelta = TimeDelta::hours(24);
 
 /// How far the beginning of validity lies before the moment of issue.

@@ -3,5 +3,5 @@
 mod endpoint;
 mod provider;
 
-pub use endpoint::{Address, Endpoint, EndpointError, Route};
+pub use endpoint::{Address, Endpoint, EndpointError, Place, Route};
 pub use provider::{Credentials, Machine, MachineState, Provider, ProviderError, ServerOrder};

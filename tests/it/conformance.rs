@@ -1,5 +1,5 @@
 //! One suite for each port of `shared::ports`: what its documentation promises, held by the real
 //! adapter and by the fake alike.
 
-mod endpoint;
+pub(crate) mod endpoint;
 mod provider;

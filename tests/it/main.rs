@@ -17,6 +17,8 @@ mod db;
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod gateway;
+#[cfg(test)]
 mod lua;
 #[cfg(test)]
 mod machines;

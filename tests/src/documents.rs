@@ -29,6 +29,7 @@ fn programs() -> Vec<Command> {
         api::config::ApiOptions::command(),
         workers::service::WorkerOptions::command(),
         agent::AgentOptions::command(),
+        gateway::GatewayOptions::command(),
         object_store::ObjectStoreOptions::command(),
         ringmaster,
     ];

@@ -1,6 +1,9 @@
 //! A whole control plane for one test: control database, Redis, workers and agents as processes,
 //! and real PostgreSQL. All of it is gone when the test is.
 
+mod customers;
+mod gateways;
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,27 +12,29 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
-use shared::agent_api::{DATA_DIRECTORY, PROBER_ROLE};
+use shared::agent_api::DATA_DIRECTORY;
 use shared::archive::plan::Target;
 use shared::clock::{Clock as _, SystemClock};
 use shared::db::fleet::{ResourceRow, load_resources};
 use shared::db::resources::create::{Copying, NewFork, NewResource, create};
 use shared::db::resources::destroy::{DestroyRequest, request_destroy};
 use shared::db::resources::unfollow::{UnfollowRequest, request_unfollow};
-use shared::domain::{DatabaseUrl, ResourceName, ResourceState, TokenScope};
+use shared::domain::{ResourceName, ResourceState, TokenScope};
 use shared::ids::{OperationId, RequestId, ResourceId, ServerId, TokenId};
 use shared::process::{
     Account, DeathSignal, Launched, Lifetime, Program, RunningProcess, Signal, free_port,
     processes_in, tail_of,
 };
 use shared::queue::{Member, MemberKind, Queue, QueueConfig, Ring};
-use shared::secret::{Secret, Vault};
-use sqlx::{Connection as _, PgConnection};
+use shared::secret::Vault;
 use tokio::time::{Instant, sleep};
 use workers::service::WorkerOptions;
 
 use crate::control_database::ControlDatabase;
 use crate::redis_server::RedisServer;
+
+pub use customers::write;
+pub use gateways::{GatewayPorts, RunningGateway};
 
 /// Longest wait for anything: a test fails only when something is really stuck.
 pub const PATIENCE: Duration = Duration::from_mins(4);
@@ -47,6 +52,9 @@ pub struct World {
     pub queue: Queue,
     /// Opens stored secrets.
     pub vault: Vault,
+    /// How customers reach their databases, for workers that are started later: `direct` unless a test
+    /// says `gateway`.
+    pub endpoint: &'static str,
     token: TokenId,
     directory: PathBuf,
     workers: Vec<Launched>,
@@ -68,6 +76,7 @@ impl World {
         Ok(Self {
             queue: Queue::connect(QueueConfig::single(redis.url())?).await?,
             vault: Vault::from_base64(&key)?,
+            endpoint: "direct",
             database,
             redis,
             token,
@@ -94,6 +103,7 @@ impl World {
             .env("RINGMASTER_LOCAL_ROOT", self.servers())
             .env("RINGMASTER_AGENT_BINARY", built.join("agent_under_test"))
             .env("RINGMASTER_SUPERVISOR_PID", std::process::id().to_string())
+            .env("RINGMASTER_ENDPOINT", self.endpoint)
             .env("RINGMASTER_LOG", "info,workers=debug");
         for (name, value) in variables {
             program = program.env(name, value);
@@ -115,6 +125,7 @@ impl World {
             self.redis.url().into(),
             "--encryption-key-file".into(),
             text(self.directory.join("key")),
+            format!("--endpoint={}", self.endpoint).into(),
             "--local-root".into(),
             text(self.servers()),
             "--agent-binary".into(),
@@ -350,40 +361,6 @@ impl World {
         ))
     }
 
-    /// Connects as the customer.
-    pub async fn connect(&self, id: ResourceId) -> anyhow::Result<PgConnection> {
-        let url = self.url(id).await?;
-        Ok(PgConnection::connect(url.expose()).await?)
-    }
-
-    /// Connects to the database of a customer as we do.
-    pub async fn connect_as_operator(&self, id: ResourceId) -> anyhow::Result<PgConnection> {
-        let row = self.row(id).await?;
-        let base = row.base.context("it is placed")?;
-        let address = base.postgres.context("it has an address")?;
-        let context = format!("participant/{}/prober-password", base.participant);
-        let url = DatabaseUrl {
-            role: PROBER_ROLE,
-            password: &self.vault.open(&context, &base.prober_password)?,
-            host: &address.host,
-            port: address.port,
-            database: &row.database_name,
-        };
-        Ok(PgConnection::connect(url.to_secret().expose()).await?)
-    }
-
-    /// The password of the customer.
-    pub async fn password(&self, id: ResourceId) -> anyhow::Result<Secret> {
-        let query = "select password from resources where id = $1";
-        let sealed: Vec<u8> = sqlx::query_scalar(query)
-            .bind(id.as_uuid())
-            .fetch_one(&self.database.pool)
-            .await?;
-        Ok(self
-            .vault
-            .open(&format!("resource/{id}/password"), &sealed)?)
-    }
-
     /// Every log of workers, and what is left of those of servers.
     pub fn logs(&self) -> anyhow::Result<Vec<PathBuf>> {
         let mut logs = Vec::new();
@@ -399,21 +376,6 @@ impl World {
             }
         }
         Ok(logs)
-    }
-
-    /// The URL of the customer.
-    pub async fn url(&self, id: ResourceId) -> anyhow::Result<Secret> {
-        let row = self.row(id).await?;
-        let password = self.password(id).await?;
-        let endpoint = row.endpoint.context("the resource has an endpoint")?;
-        let url = DatabaseUrl {
-            role: &row.role_name,
-            password: &password,
-            host: &endpoint.host,
-            port: endpoint.port,
-            database: &row.database_name,
-        };
-        Ok(url.to_secret())
     }
 
     /// Directory of one server.
@@ -477,19 +439,6 @@ impl Drop for World {
             drop(fs::remove_dir_all(&self.directory));
         }
     }
-}
-
-/// Writes about so many megabytes of WAL that do not compress.
-pub async fn write(customer: &mut PgConnection, megabytes: i32) -> anyhow::Result<()> {
-    sqlx::query("create table if not exists notes (text text)")
-        .execute(&mut *customer)
-        .await?;
-    // A random UUID is 36 bytes; with the headers of row and record about 120 bytes of WAL.
-    sqlx::query("insert into notes select gen_random_uuid() from generate_series(1, $1 * 9000)")
-        .bind(megabytes)
-        .execute(customer)
-        .await?;
-    Ok(())
 }
 
 /// Directory of the programs that were built with this test.

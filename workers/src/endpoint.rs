@@ -1,27 +1,7 @@
 //! Adapters behind [`shared::ports::Endpoint`].
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
-use shared::ids::ResourceId;
-use shared::ports::{Address, Endpoint, EndpointError, Route};
+mod direct;
+mod gateway;
 
-/// The endpoint that is no endpoint: customers connect to the participant's own address.
-///
-/// It holds no route, so there is nothing that a late word could change and nothing to withdraw:
-/// what customers use is the address that is recorded, and only the newest word is.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct DirectEndpoint;
-
-impl Endpoint for DirectEndpoint {
-    fn point<'a>(&'a self, route: &'a Route) -> BoxFuture<'a, Result<Address, EndpointError>> {
-        async move { Ok(route.upstream.clone()) }.boxed()
-    }
-
-    fn withdraw(
-        &self,
-        _resource: ResourceId,
-        _generation: u64,
-    ) -> BoxFuture<'_, Result<(), EndpointError>> {
-        async { Ok(()) }.boxed()
-    }
-}
+pub use direct::DirectEndpoint;
+pub use gateway::GatewayEndpoint;

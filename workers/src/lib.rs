@@ -11,7 +11,6 @@
 //!
 //! Workers hold no data and keep nothing that matters in memory.
 
-pub mod authority;
 pub mod cloud;
 pub mod context;
 pub mod control_clock;

@@ -13,22 +13,22 @@ use shared::agent_api::client::AgentClient;
 use shared::clock::Clock;
 use shared::db;
 use shared::ids::WorkerId;
-use shared::ports::Provider;
+use shared::pki::stored;
+use shared::ports::{Endpoint, Provider};
 use shared::queue::{Queue, QueueConfig};
 use shared::telemetry::Readiness;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use options::{DEFAULT_THREADS, ProviderKind, WorkerOptions};
+pub use options::{DEFAULT_THREADS, EndpointKind, ProviderKind, WorkerOptions};
 pub use process::main;
 pub use source::RingSource;
 
-use crate::authority;
 use crate::cloud::LocalProvider;
 use crate::context::{Agents, Borders, Context, Memory};
 use crate::control_clock::ControlClock;
-use crate::endpoint::DirectEndpoint;
+use crate::endpoint::{DirectEndpoint, GatewayEndpoint};
 use crate::observe::{ObservationWriter, Prober};
 use crate::ring::RingWorker;
 use crate::sweeps;
@@ -112,9 +112,10 @@ pub async fn build(
     tasks: &TaskTracker,
 ) -> anyhow::Result<Context> {
     let worker = WorkerId::new();
+    let endpoint = endpoint(options, &pool, &clock);
     let vault = options.encryption_key.vault().map_err(anyhow::Error::msg)?;
     let queue = Queue::connect(QueueConfig::try_from(&options.redis)?).await?;
-    let authority = authority::load_or_make(&pool, &vault, clock.as_ref()).await?;
+    let authority = stored::load_or_make(&pool, &vault, clock.as_ref()).await?;
     let identity = authority.issue_for_worker(worker, clock.as_ref())?;
     let client = AgentClient::new(authority.certificate_pem(), &identity, AGENT_PATIENCE)
         .context("set up the client of agents")?;
@@ -131,7 +132,7 @@ pub async fn build(
         observations: ObservationWriter::new(options.record),
         provider: provider(options),
         provider_name: options.provider.as_str().to_owned(),
-        endpoint: Arc::new(DirectEndpoint),
+        endpoint,
         archive: archive::open(
             options
                 .archive
@@ -148,6 +149,13 @@ pub async fn build(
 
 fn wrong(problems: &[String]) -> anyhow::Error {
     anyhow::Error::msg(problems.join("; "))
+}
+
+fn endpoint(options: &WorkerOptions, pool: &PgPool, clock: &Arc<dyn Clock>) -> Arc<dyn Endpoint> {
+    match options.endpoint {
+        EndpointKind::Gateway => Arc::new(GatewayEndpoint::new(pool.clone(), Arc::clone(clock))),
+        EndpointKind::Direct => Arc::new(DirectEndpoint),
+    }
 }
 
 fn provider(options: &WorkerOptions) -> Arc<dyn Provider> {

@@ -9,6 +9,7 @@ mod certificate;
 mod clock;
 mod donors;
 mod followers;
+mod gateways;
 mod gauges;
 mod housekeeping;
 mod leftovers;
@@ -48,6 +49,8 @@ const PROTECTION: Duration = Duration::from_secs(15);
 const FOLLOWERS: Duration = Duration::from_secs(15);
 /// Time between two looks for donors that nobody needs.
 const DONORS: Duration = Duration::from_secs(30);
+/// Time between two looks at the replicas of the gateway.
+const GATEWAYS: Duration = Duration::from_secs(10);
 /// Time between two looks at who needs a base backup.
 const BACKUPS: Duration = Duration::from_secs(15);
 /// Time between two looks at who is to be proven.
@@ -85,6 +88,8 @@ pub(crate) fn start(
     tasks.spawn(every("followers", FOLLOWERS).run(move || followers::sweep(at.clone())));
     let at = context.clone();
     tasks.spawn(every("donors", DONORS).run(move || donors::sweep(at.clone())));
+    let at = context.clone();
+    tasks.spawn(every("gateways", GATEWAYS).run(move || gateways::sweep(at.clone())));
     let at = context.clone();
     tasks.spawn(every("backups", BACKUPS).run(move || backups::sweep(at.clone())));
     let at = context.clone();

@@ -63,17 +63,21 @@ async fn handle(app: &App, call: &Call, resource: &str) -> Result<Response, Fail
         .vault
         .open(&context, &stored.password)
         .map_err(Failure::internal)?;
-    let url = DatabaseUrl {
-        role: &stored.role_name,
-        password: &password,
-        host: &stored.endpoint_host,
-        port: u16::try_from(stored.endpoint_port).map_err(Failure::internal)?,
-        database: &stored.database_name,
+    let url = |port: i32| {
+        let url = DatabaseUrl {
+            role: &stored.role_name,
+            password: &password,
+            host: &stored.endpoint_host,
+            port: u16::try_from(port).map_err(Failure::internal)?,
+            database: &stored.endpoint_database,
+        };
+        Ok::<_, Failure>(url.to_secret())
     };
     Ok(answer::json(
         200,
         &ResourceUrl {
-            url: url.to_secret(),
+            url: url(stored.endpoint_port)?,
+            pooled_url: stored.endpoint_pooled_port.map(url).transpose()?,
         },
     ))
 }

@@ -17,6 +17,14 @@ pub(super) fn announcement(directory: &Directory, ports: Ports) -> String {
             "worker",
             format!("http://{}   (/metrics, /readyz)", loopback(ports.worker)),
         ),
+        (
+            "databases",
+            format!(
+                "{} by sessions, {} pooled by transaction",
+                loopback(ports.sessions),
+                loopback(ports.pooled)
+            ),
+        ),
         ("control database", format!("{}", loopback(ports.postgres))),
         ("Redis", format!("{}", loopback(ports.redis))),
         (

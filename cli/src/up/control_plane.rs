@@ -116,6 +116,7 @@ pub(super) fn worker(
     environment.extend(archive(archive_secret, ports));
     environment.extend([
         ("RINGMASTER_PROVIDER", "local".to_owned()),
+        ("RINGMASTER_ENDPOINT", "gateway".to_owned()),
         (
             "RINGMASTER_LOCAL_ROOT",
             directory.servers().display().to_string(),
@@ -131,6 +132,38 @@ pub(super) fn worker(
         "ringmaster-worker",
         &environment,
         directory.log("worker"),
+        address,
+    )
+}
+
+/// The gateway, which clients of databases connect to.
+pub(super) fn gateway(
+    directory: &Directory,
+    connections: &Connections,
+    ports: Ports,
+) -> Result<Child, Failure> {
+    let address = loopback(ports.gateway);
+    let key = directory.encryption_key().display().to_string();
+    let environment = [
+        (
+            "RINGMASTER_DATABASE_URL",
+            connections.database.expose().to_owned(),
+        ),
+        ("RINGMASTER_ENCRYPTION_KEY_FILE", key),
+        ("RINGMASTER_LOG", connections.log.clone()),
+        (
+            "RINGMASTER_GATEWAY_ROOT",
+            directory.gateway().display().to_string(),
+        ),
+        ("RINGMASTER_SESSION_PORT", ports.sessions.to_string()),
+        ("RINGMASTER_POOLED_PORT", ports.pooled.to_string()),
+        ("RINGMASTER_METRICS_LISTEN", address.to_string()),
+        ("RINGMASTER_PGBOUNCER_DIES_WITH_GATEWAY", true.to_string()),
+    ];
+    Child::new(
+        "ringmaster-gateway",
+        &environment,
+        directory.log("gateway"),
         address,
     )
 }

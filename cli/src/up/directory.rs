@@ -80,6 +80,11 @@ impl Directory {
         self.join("servers")
     }
 
+    /// What the gateway keeps.
+    pub fn gateway(&self) -> PathBuf {
+        self.join("gateway")
+    }
+
     /// The key that encrypts secrets in the control database.
     pub fn encryption_key(&self) -> PathBuf {
         self.join("encryption.key")

@@ -94,6 +94,7 @@ struct System {
     directory: Directory,
     engines: Vec<Supervised>,
     api: Option<Supervised>,
+    gateway: Option<Supervised>,
     worker: Option<Supervised>,
     stop_tasks: CancellationToken,
     tasks: JoinSet<()>,
@@ -105,6 +106,7 @@ impl System {
             directory,
             engines: Vec::new(),
             api: None,
+            gateway: None,
             worker: None,
             stop_tasks: CancellationToken::new(),
             tasks: JoinSet::new(),
@@ -135,6 +137,7 @@ impl System {
         let secret = control_plane::archive_secret(&directory)?;
         let objects = control_plane::object_store(&directory, &secret, &options.log, ports)?;
         let api = control_plane::api(&directory, &connections, ports)?;
+        let gateway = control_plane::gateway(&directory, &connections, ports)?;
         let worker = control_plane::worker(&directory, &connections, &secret, ports)?;
 
         let place = format!("PostgreSQL {version} at {}", loopback(ports.postgres));
@@ -155,6 +158,7 @@ impl System {
         ports.remember(&directory)?;
 
         self.api = Some(start_child(api, ports.api).await?);
+        self.gateway = Some(start_child(gateway, ports.gateway).await?);
         self.worker = Some(start_child(worker, ports.worker).await?);
         self.until_servers_are_back().await;
         say(announcement(&directory, ports))?;
@@ -198,6 +202,9 @@ impl System {
         }
         if let Some(api) = self.api.take() {
             stopping("API", api.stop()).await;
+        }
+        if let Some(gateway) = self.gateway.take() {
+            stopping("gateway", gateway.stop()).await;
         }
         // Also when no worker got ready: it may have started some before.
         let progress = Progress::begin("stopping servers");

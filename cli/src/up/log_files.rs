@@ -33,7 +33,7 @@ pub(super) async fn keep_bounded(directory: Directory, stop: CancellationToken) 
 
 /// Every directory with logs: ours, and for each server that of its agent and its PostgreSQL.
 fn places(directory: &Directory) -> Vec<PathBuf> {
-    let mut places = vec![directory.join("log")];
+    let mut places = vec![directory.join("log"), directory.gateway()];
     let servers = fs::read_dir(directory.servers()).into_iter().flatten();
     for server in servers.filter_map(Result::ok) {
         places.push(server.path());

@@ -215,6 +215,11 @@ pub async fn status(path: &Path) -> Result<StatusReport, Failure> {
         ),
         part("API", ports.api, readiness(loopback(ports.api)).await),
         part(
+            "gateway",
+            ports.gateway,
+            readiness(loopback(ports.gateway)).await,
+        ),
+        part(
             "worker",
             ports.worker,
             readiness(loopback(ports.worker)).await,

@@ -24,6 +24,12 @@ pub(super) struct Ports {
     pub api: u16,
     /// Metrics and health of the worker.
     pub worker: u16,
+    /// Metrics and health of the gateway.
+    pub gateway: u16,
+    /// Databases, by sessions.
+    pub sessions: u16,
+    /// Databases, by connections that are lent for a transaction at a time.
+    pub pooled: u16,
 }
 
 const FILE: &str = "ports.json";
@@ -47,6 +53,9 @@ impl Ports {
             object_store: settle(self.object_store)?,
             api: settle(self.api)?,
             worker: settle(self.worker)?,
+            gateway: settle(self.gateway)?,
+            sessions: settle(self.sessions)?,
+            pooled: settle(self.pooled)?,
         })
     }
 

@@ -213,7 +213,7 @@ fn options(
     let key = directory.path().join("key");
     fs::write(&key, Vault::random_key().expose()).context("write the encryption key")?;
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
-    let words: [OsString; 15] = [
+    let words: [OsString; 16] = [
         "ringmaster-worker".into(),
         "--database-url".into(),
         url.expose().into(),
@@ -227,6 +227,7 @@ fn options(
         agent_binary.into(),
         "--supervisor-pid".into(),
         std::process::id().to_string().into(),
+        "--endpoint=direct".into(),
         "--observation-flush-ms".into(),
         flush.as_millis().to_string().into(),
     ];

@@ -90,7 +90,9 @@ impl Control {
             .env("RINGMASTER_LOCAL_ROOT", self.servers())
             .env("RINGMASTER_SUPERVISOR_PID", std::process::id().to_string())
             // A restore on a server of its own, at any time, is not what is measured.
-            .env("RINGMASTER_PROOFS_AT_ONCE", "0");
+            .env("RINGMASTER_PROOFS_AT_ONCE", "0")
+            // What is measured is not the gateway.
+            .env("RINGMASTER_ENDPOINT", "direct");
         for (name, value) in variables {
             program = program.env(name, value);
         }

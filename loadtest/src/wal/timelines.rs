@@ -20,11 +20,11 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use shared::clock::SystemClock;
 use shared::domain::JobKind;
+use shared::pki::stored::load_or_make;
 use shared::process::{Launched, Signal, free_port, tail_of};
 use shared::queue::{Member, Queue, QueueConfig};
 use shared::telemetry::metrics::archive::PUSHES;
 use tokio::time::{Instant, interval, sleep};
-use workers::authority::load_or_make;
 
 use self::agents::Agents;
 use self::counting::CountedStore;

@@ -133,19 +133,26 @@ pub async fn list(
 pub struct Credentials {
     /// Owner of the database.
     pub role_name: String,
-    /// Database on the participant.
-    pub database_name: String,
+    /// Name of the database at the endpoint.
+    pub endpoint_database: String,
     /// Encrypted password of the owner, bound to [`password_context`].
     pub password: Vec<u8>,
     /// Host of the endpoint.
     pub endpoint_host: String,
     /// Port of the endpoint.
     pub endpoint_port: i32,
+    /// Port there for connections that are pooled by transaction; null where there is none.
+    pub endpoint_pooled_port: Option<i32>,
 }
 
 /// What the password of a resource is bound to when it is encrypted.
 pub fn password_context(id: ResourceId) -> String {
     format!("resource/{id}/password")
+}
+
+/// What its SCRAM verifier is bound to.
+pub fn verifier_context(id: ResourceId) -> String {
+    format!("resource/{id}/verifier")
 }
 
 /// What the URL of resource `id` is made of; `None` before all of it is made, and after the end.
@@ -156,8 +163,9 @@ pub async fn credentials(
     sqlx::query_as!(
         Credentials,
         r#"
-        select role_name, database_name, password as "password!",
-            endpoint_host as "endpoint_host!", endpoint_port as "endpoint_port!"
+        select role_name, endpoint_database as "endpoint_database!", password as "password!",
+            endpoint_host as "endpoint_host!", endpoint_port as "endpoint_port!",
+            endpoint_pooled_port
         from resources
         where id = $1 and password is not null and endpoint_host is not null
         "#,

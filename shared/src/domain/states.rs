@@ -75,6 +75,19 @@ macro_rules! words {
 }
 
 words!(
+    /// What an endpoint does with clients of a resource.
+    Traffic, "traffic" {
+        /// They get through.
+        Open = "open",
+        /// Those in a transaction finish it; the others, and new ones, wait. In force once nobody is
+        /// connected to the database any more.
+        Paused = "paused",
+        /// Nobody stays connected; new ones wait.
+        Cut = "cut",
+    }
+);
+
+words!(
     /// The machines whose transitions are recorded.
     MachineKind, "machine" {
         /// What a customer gets.
@@ -265,6 +278,17 @@ words!(
         UnfollowLate = "unfollow-late",
         /// A follower has not replayed for long what its leader has written.
         FollowerBehind = "follower-behind",
+    }
+);
+
+words!(
+    /// What a person is told about a gateway. Each has a runbook of its name in `docs/runbooks/`.
+    GatewayAlert, "alert of a gateway" {
+        /// A replica that did not leave is not heard: clients that reach it are led where they were
+        /// before.
+        Silent = "gateway-silent",
+        /// A replica does not do what it was told, and says why.
+        Impaired = "gateway-impaired",
     }
 );
 

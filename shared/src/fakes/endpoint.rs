@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use crate::ids::ResourceId;
-use crate::ports::{Address, Endpoint, EndpointError, Route};
+use crate::ports::{Address, Endpoint, EndpointError, Place, Route};
 
 /// A word to an endpoint that was refused and changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,11 +92,15 @@ impl FakeEndpoint {
 }
 
 impl Endpoint for FakeEndpoint {
-    fn point<'a>(&'a self, route: &'a Route) -> BoxFuture<'a, Result<Address, EndpointError>> {
+    fn point<'a>(&'a self, route: &'a Route) -> BoxFuture<'a, Result<Place, EndpointError>> {
         let to = route.upstream.clone();
         async move {
             self.hear(route.resource, route.generation, Some(to.clone()))?;
-            Ok(to)
+            Ok(Place {
+                address: to,
+                pooled_port: None,
+                database: route.database.clone(),
+            })
         }
         .boxed()
     }

@@ -223,6 +223,10 @@ pub struct ResourceUrl {
     /// The URL, for libpq and every driver.
     #[schema(value_type = String)]
     pub url: Secret,
+    /// The same through a connection that is lent for a transaction at a time; null where there is none.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub pooled_url: Option<Secret>,
 }
 
 /// Something a person should look at.

@@ -90,7 +90,7 @@ pub enum AgentView {
     Answers {
         /// The boot id is another one than the stored one. False while none is stored.
         rebooted: bool,
-        /// Its certificate is in the last third of its life.
+        /// Its certificate is in the last third of its life, or does not name its address.
         certificate_due: bool,
     },
     /// Hard evidence: connection refused or reset, or the provider says that it is dead.

@@ -125,6 +125,17 @@ impl CertificateAuthority {
         self.issue(&params)
     }
 
+    /// A new key and certificate for a gateway that clients reach at `host`, a name or an address.
+    pub fn issue_for_gateway(&self, host: &str, clock: &dyn Clock) -> Result<Identity, PkiError> {
+        let mut params = params(clock, "Ringmaster gateway", LIFETIME);
+        params.subject_alt_names = vec![match host.parse() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName(host.to_owned().try_into()?),
+        }];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue(&params)
+    }
+
     fn issue(&self, params: &CertificateParams) -> Result<Identity, PkiError> {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;

@@ -1,5 +1,7 @@
 //! What a certificate says.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -25,6 +27,7 @@ pub struct CertificateFacts {
     not_after: DateTime<Utc>,
     uris: Vec<String>,
     dns_names: Vec<String>,
+    addresses: Vec<IpAddr>,
     public_key_der: Vec<u8>,
 }
 
@@ -52,11 +55,12 @@ impl CertificateFacts {
         let names = parsed
             .subject_alternative_name()
             .map_err(|error| unreadable(&error))?;
-        let (mut uris, mut dns_names) = (Vec::new(), Vec::new());
+        let (mut uris, mut dns_names, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
         for name in names.iter().flat_map(|names| &names.value.general_names) {
             match name {
                 GeneralName::URI(uri) => uris.push((*uri).to_owned()),
                 GeneralName::DNSName(name) => dns_names.push((*name).to_owned()),
+                GeneralName::IPAddress(bytes) => addresses.extend(address(bytes)),
                 _ => {}
             }
         }
@@ -66,6 +70,7 @@ impl CertificateFacts {
             not_after,
             uris,
             dns_names,
+            addresses,
             public_key_der,
         })
     }
@@ -85,6 +90,11 @@ impl CertificateFacts {
         &self.dns_names
     }
 
+    /// IP addresses it is for.
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
+    }
+
     /// The public key, as DER.
     pub(super) fn public_key_der(&self) -> Vec<u8> {
         self.public_key_der.clone()
@@ -102,6 +112,13 @@ impl CertificateFacts {
         let signed = own.verify_signature(Some(signer.public_key())).is_ok();
         Ok(signed && own.issuer() == signer.subject())
     }
+}
+
+/// An address as a certificate has it: 4 bytes or 16 (RFC 5280, section 4.2.1.6).
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four: Option<[u8; 4]> = bytes.try_into().ok();
+    let sixteen: Option<[u8; 16]> = bytes.try_into().ok();
+    four.map(IpAddr::from).or_else(|| sixteen.map(IpAddr::from))
 }
 
 fn unreadable_again(error: &dyn std::fmt::Display) -> PkiError {

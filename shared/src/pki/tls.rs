@@ -1,5 +1,6 @@
 //! Mutual TLS with certificates of the authority, replaceable while in use.
 
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
@@ -23,6 +24,7 @@ pub struct HotIdentity(RwLock<Current>);
 struct Current {
     key: Arc<CertifiedKey>,
     not_after: DateTime<Utc>,
+    addresses: Vec<IpAddr>,
 }
 
 impl HotIdentity {
@@ -52,6 +54,12 @@ impl HotIdentity {
             .not_after
     }
 
+    /// Addresses that the certificate in use is for.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        current.addresses.clone()
+    }
+
     fn current(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).key)
     }
@@ -68,6 +76,7 @@ impl Current {
         Ok(Self {
             key: Arc::new(key),
             not_after: facts.not_after(),
+            addresses: facts.addresses().to_vec(),
         })
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use futures::future::BoxFuture;
 
+use crate::domain::Traffic;
 use crate::ids::ResourceId;
 
 /// Points the URL of a resource at a participant.
@@ -14,13 +15,20 @@ use crate::ids::ResourceId;
 /// endpoint that holds none has nothing that a late word could change: it answers each with the
 /// address that the word names. In both cases an address is in force for customers only once it is
 /// recorded, by compare-and-set on the generation, and a late answer is not recorded.
+///
+/// No promise to a customer rests on an endpoint alone: whether a former leader may still acknowledge
+/// writes is the matter of a fence. An endpoint that cannot be reached goes on as it did.
 pub trait Endpoint: Send + Sync {
-    /// Points `route.resource` at `route.upstream`, and answers the address customers use once the
-    /// route is in force. Idempotent.
+    /// Points `route.resource` at `route.upstream` and does with its clients what `route.traffic` says;
+    /// answers what customers use once that is in force. Who is connected to another upstream loses
+    /// the connection, unless the route was paused before. Idempotent.
+    ///
+    /// An endpoint that stands nowhere between customers and servers lets everybody through, whatever
+    /// `route.traffic` says.
     ///
     /// # Errors
     /// [`EndpointError`]; of an endpoint that holds routes also for a late word.
-    fn point<'a>(&'a self, route: &'a Route) -> BoxFuture<'a, Result<Address, EndpointError>>;
+    fn point<'a>(&'a self, route: &'a Route) -> BoxFuture<'a, Result<Place, EndpointError>>;
 
     /// Takes the route of `resource` away, as word number `generation`; one that was never there
     /// is as good as withdrawn. Idempotent.
@@ -43,6 +51,22 @@ pub struct Route {
     pub generation: u64,
     /// Address of the participant's PostgreSQL.
     pub upstream: Address,
+    /// Name of the database there.
+    pub database: String,
+    /// What happens to clients.
+    pub traffic: Traffic,
+}
+
+/// Where customers reach a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where a connection is one to the database, with everything that PostgreSQL can.
+    pub address: Address,
+    /// Port of the same host where a connection to the database is lent for a transaction at a time;
+    /// null where there is none.
+    pub pooled_port: Option<u16>,
+    /// Name of the database there.
+    pub database: String,
 }
 
 /// A host and a port.

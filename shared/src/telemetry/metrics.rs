@@ -12,6 +12,7 @@ use ::metrics::{
 
 pub mod archive;
 pub mod fleet;
+pub mod gateway;
 pub mod http;
 pub mod process;
 pub mod ring;
@@ -73,11 +74,12 @@ pub struct Metric {
 /// Every metric of every process.
 pub const ALL: &[Metric] = &concat_tables();
 
-const TABLES: [&[Metric]; 5] = [
+const TABLES: [&[Metric]; 6] = [
     process::TABLE,
     ring::TABLE,
     fleet::TABLE,
     archive::TABLE,
+    gateway::TABLE,
     http::TABLE,
 ];
 

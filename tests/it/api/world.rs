@@ -112,7 +112,7 @@ impl World {
             )
             update resources
             set participant_id = $3, state = 'available', endpoint_host = '127.0.0.1',
-                endpoint_port = 7002, endpoint_upstream = '127.0.0.1:7002', password = $7, verifier = $7, version = version + 1
+                endpoint_port = 7002, endpoint_upstream = '127.0.0.1:7002', endpoint_database = database_name, password = $7, verifier = $7, version = version + 1
             where id = $4",
         )
         .bind(server)

@@ -29,6 +29,7 @@ fn program() -> PathBuf {
         "ringmaster-api",
         "ringmaster-worker",
         "ringmaster-agent",
+        "ringmaster-gateway",
         "ringmaster-object-store",
     ] {
         let path = program.with_file_name(name);
@@ -147,7 +148,10 @@ impl System {
             Path::new(&name)
                 .file_name()
                 .is_some_and(|name| name == program)
-                && (read("cmdline").contains(&ours) || read("environ").contains(&ours))
+                && (read("cmdline").contains(&ours)
+                    || read("environ").contains(&ours)
+                    || fs::read_link(format!("/proc/{pid}/cwd"))
+                        .is_ok_and(|path| path.starts_with(self.directory.path())))
         })
         .collect()
     }
@@ -202,12 +206,18 @@ async fn a_system_is_started_broken_healed_stopped_and_found_again() {
         .good(&["create", "shop", "--plan", "standard", "--wait"])
         .await;
     assert!(url.starts_with("postgres://shop_"), "{url}");
+    let pooled = system.good(&["url", "shop", "--pooled"]).await;
+    assert!(
+        pooled.starts_with("postgres://shop_") && pooled != url,
+        "{pooled}"
+    );
     let filled = system.query("create table orders as select 42 as id").await;
     assert_eq!(filled.code, Some(0), "{filled:?}");
 
     system.kill("ringmaster-worker").await;
     system.kill("ringmaster-agent").await;
     system.kill("ringmaster-object-store").await;
+    system.kill("ringmaster-gateway").await;
     system
         .until_query_answers("select id from orders", "42")
         .await;
@@ -225,8 +235,10 @@ async fn a_system_is_started_broken_healed_stopped_and_found_again() {
         "ringmaster-worker",
         "ringmaster-api",
         "ringmaster-agent",
+        "ringmaster-gateway",
         "ringmaster-object-store",
         "postgres",
+        "pgbouncer",
     ] {
         assert_eq!(system.running(program), [0; 0], "{program} is left");
     }

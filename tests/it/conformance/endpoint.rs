@@ -1,5 +1,6 @@
 //! What every endpoint keeps, and what those keep that hold routes.
 
+use shared::domain::Traffic;
 use shared::fakes::FakeEndpoint;
 use shared::ids::ResourceId;
 use shared::ports::{Address, Endpoint, EndpointError, Route};
@@ -14,6 +15,8 @@ fn route(resource: ResourceId, generation: u64, port: u16) -> Route {
         resource,
         generation,
         upstream,
+        database: "shop".to_owned(),
+        traffic: Traffic::Open,
     }
 }
 
@@ -26,8 +29,10 @@ fn is_old<T>(answer: &Result<T, EndpointError>, resource: ResourceId, generation
 }
 
 /// Each word in order, and each of them twice.
-async fn hears_words_in_order(endpoint: &dyn Endpoint) -> Result<(), EndpointError> {
-    let (resource, other) = (ResourceId::new(), ResourceId::new());
+pub(crate) async fn hears_words_in_order(
+    endpoint: &dyn Endpoint,
+    [resource, other]: [ResourceId; 2],
+) -> Result<(), EndpointError> {
     endpoint.withdraw(resource, 1).await?;
     let first = endpoint.point(&route(resource, 2, 7001)).await?;
     assert_eq!(endpoint.point(&route(resource, 2, 7001)).await?, first);
@@ -41,8 +46,10 @@ async fn hears_words_in_order(endpoint: &dyn Endpoint) -> Result<(), EndpointErr
 }
 
 /// Of an endpoint that holds routes: no word changes anything that comes after its successor.
-async fn refuses_late_words(endpoint: &dyn Endpoint) -> Result<(), EndpointError> {
-    let resource = ResourceId::new();
+pub(crate) async fn refuses_late_words(
+    endpoint: &dyn Endpoint,
+    resource: ResourceId,
+) -> Result<(), EndpointError> {
     endpoint.point(&route(resource, 4, 7001)).await?;
     let late = endpoint.point(&route(resource, 3, 7002)).await;
     assert!(is_old(&late, resource, 3), "a route that is older");
@@ -69,8 +76,8 @@ async fn refuses_late_words(endpoint: &dyn Endpoint) -> Result<(), EndpointError
 #[tokio::test]
 async fn the_fake_keeps_the_contract_of_endpoints_that_hold_routes() -> Result<(), EndpointError> {
     let endpoint = FakeEndpoint::default();
-    hears_words_in_order(&endpoint).await?;
-    refuses_late_words(&endpoint).await
+    hears_words_in_order(&endpoint, [ResourceId::new(), ResourceId::new()]).await?;
+    refuses_late_words(&endpoint, ResourceId::new()).await
 }
 
 #[tokio::test]
@@ -88,7 +95,7 @@ async fn a_late_word_does_not_move_a_route_of_the_fake() -> Result<(), EndpointE
 
 #[tokio::test]
 async fn the_direct_endpoint_hears_words_in_order() -> Result<(), EndpointError> {
-    hears_words_in_order(&DirectEndpoint).await
+    hears_words_in_order(&DirectEndpoint, [ResourceId::new(), ResourceId::new()]).await
 }
 
 /// It stands nowhere between customers and their participant: what it answers is the participant's
@@ -98,7 +105,11 @@ async fn the_direct_endpoint_holds_no_route() -> Result<(), EndpointError> {
     let resource = ResourceId::new();
     for (generation, port) in [(2, 7001), (1, 7002), (2, 7003)] {
         let told = route(resource, generation, port);
-        assert_eq!(DirectEndpoint.point(&told).await?, told.upstream);
+        let place = DirectEndpoint.point(&told).await?;
+        assert_eq!(
+            (place.address, place.database),
+            (told.upstream, told.database)
+        );
         DirectEndpoint.withdraw(resource, generation).await?;
     }
     Ok(())

@@ -54,7 +54,8 @@ async fn what_was_forgotten_is_not_brought_back_by_a_late_look() {
         let (_, made) = world.place(id).await;
         sqlx::query(
             "update resources set state = $2, participant_id = $3, endpoint_host = null,
-                 endpoint_port = null, endpoint_upstream = null, deadline_at = null
+                 endpoint_port = null, endpoint_upstream = null, endpoint_database = null,
+                 deadline_at = null
              where id = $1",
         )
         .bind(id)

@@ -55,7 +55,7 @@ async fn credentials_are_there_once_all_of_them_are() {
     assert_eq!(credentials.password, b"sealed");
     assert_eq!(credentials.endpoint_port, 7002);
     assert_eq!(
-        credentials.database_name,
+        credentials.endpoint_database,
         format!("shop_{}", id.as_uuid().simple())
     );
     assert_eq!(

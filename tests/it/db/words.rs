@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use shared::domain::{
     BackupReason, BackupState, JobKind, JobState, MachineKind, OperationKind, OperationState,
     ParticipantRole, ParticipantState, ProofReason, ProofState, ResourceState, ServerState,
-    TokenScope,
+    TokenScope, Traffic,
 };
 use tests::control_database::ControlDatabase;
 
@@ -57,6 +57,7 @@ async fn every_set_of_words_is_what_its_check_accepts() {
         ("operations", "state_is_known", words!(OperationState)),
         ("transitions", "machine_is_known", words!(MachineKind)),
         ("tokens", "scope_is_known", words!(TokenScope)),
+        ("routes", "traffic_is_known", words!(Traffic)),
     ];
     for (table, check, words) in &sets {
         assert_eq!(

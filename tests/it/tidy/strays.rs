@@ -1,6 +1,6 @@
 //! Things that belong together: alerts and their runbooks, states and what they mean.
 
-use shared::domain::ArchiveAlert;
+use shared::domain::{ArchiveAlert, GatewayAlert};
 use shared::machine::Alert;
 
 use super::{none, sources};
@@ -32,8 +32,10 @@ fn each_alert_has_a_runbook() {
     let runbooks = sources::names_in("docs/runbooks");
     let of_machines = Alert::ALL.iter().map(|alert| alert.as_str());
     let of_the_archive = ArchiveAlert::ALL.iter().map(|alert| alert.as_str());
+    let of_gateways = GatewayAlert::ALL.iter().map(|alert| alert.as_str());
     let missing: Vec<String> = of_machines
         .chain(of_the_archive)
+        .chain(of_gateways)
         .filter(|alert| !runbooks.contains(&format!("{alert}.md")))
         .map(|alert| format!("docs/runbooks/{alert}.md is missing"))
         .collect();

@@ -81,6 +81,16 @@ pub struct WorkerOptions {
     )]
     pub proofs_at_once: u32,
 
+    /// How customers reach their databases. With `direct` a URL names the server itself, so it does
+    /// not survive that server.
+    #[arg(
+        long,
+        env = "RINGMASTER_ENDPOINT",
+        value_enum,
+        default_value = "gateway"
+    )]
+    pub endpoint: EndpointKind,
+
     /// Major version of PostgreSQL for new databases (15 or later).
     #[arg(
         long,
@@ -108,6 +118,15 @@ impl ProviderKind {
             Self::Local => "local",
         }
     }
+}
+
+/// How customers reach their databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EndpointKind {
+    /// Through the replicas of the gateway.
+    Gateway,
+    /// At the address of the server.
+    Direct,
 }
 
 /// Options of the provider `local`.

@@ -4,10 +4,9 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shared::clock::Clock;
 use shared::config;
-use shared::process::{StopSignals, exit_code};
+use shared::process::{StopSignals, exit_code, raise_file_limit};
 use shared::telemetry::{self, Readiness, StatusServer};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,19 +32,6 @@ fn start(clock: Arc<dyn Clock>) -> anyhow::Result<()> {
     let worked = runtime.block_on(serve(options, clock));
     runtime.shutdown_background();
     worked
-}
-
-/// As many descriptors as this process may have: each agent and each observed database takes one, and
-/// the usual limit of 1,024 is less than a fleet.
-fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, current = limit.current, "the limit of open files was not raised");
-    }
 }
 
 async fn serve(options: WorkerOptions, clock: Arc<dyn Clock>) -> anyhow::Result<()> {

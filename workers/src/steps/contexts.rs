@@ -1,14 +1,10 @@
 //! What binds each stored secret to the row it belongs to (see [`shared::secret::Vault`]).
 
-use shared::ids::{ParticipantId, ResourceId};
+use shared::ids::ParticipantId;
 
-pub(crate) fn password(resource: ResourceId) -> String {
-    format!("resource/{resource}/password")
-}
-
-pub(crate) fn verifier(resource: ResourceId) -> String {
-    format!("resource/{resource}/verifier")
-}
+pub(crate) use shared::db::resources::{
+    password_context as password, verifier_context as verifier,
+};
 
 pub(crate) fn prober_password(participant: ParticipantId) -> String {
     format!("participant/{participant}/prober-password")

@@ -1,6 +1,7 @@
 //! Points the URL of a resource at its participant.
 
 use shared::db::fleet::{ResourceRow, allocate_route, record_route};
+use shared::domain::Traffic;
 use shared::ports::Route;
 
 use super::Performed;
@@ -18,6 +19,8 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
         resource: row.id,
         generation: row.endpoint_generation + 1,
         upstream,
+        database: row.database_name.clone(),
+        traffic: Traffic::Open,
     };
     let version = (row.id, row.version);
     if allocate_route(&context.pool, version, route.generation)
@@ -27,10 +30,10 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
         return Ok(Performed::Overtaken);
     }
     context.borders.within().await;
-    let address = context.endpoint.point(&route).await?;
+    let place = context.endpoint.point(&route).await?;
     context.borders.within().await;
     let version = (row.id, row.version + 1);
-    Ok(record_route(&context.pool, version, &route, &address)
+    Ok(record_route(&context.pool, version, &route, &place)
         .await?
         .into())
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
+use shared::agent_api::InstanceStatus;
 use shared::db::fleet::ServerRow;
 use shared::pki::LIFETIME;
 use shared::ports::Address;
@@ -11,9 +12,19 @@ use super::Performed;
 use crate::context::{Agents, Context};
 use crate::ring::TurnError;
 
-/// Whether a certificate that ends then is in the last third of its life.
-pub(crate) fn certificate_is_due(now: DateTime<Utc>, not_after: DateTime<Utc>) -> bool {
-    not_after - now < LIFETIME / 3
+/// Whether an agent's certificate is in the last third of its life, or does not name `host`, its
+/// address.
+pub(crate) fn certificate_is_due(
+    now: DateTime<Utc>,
+    host: Option<&str>,
+    status: &InstanceStatus,
+) -> bool {
+    let address: Option<IpAddr> = host.and_then(|host| host.parse().ok());
+    let names_address = match (address, &status.certificate_addresses) {
+        (Some(address), Some(named)) => named.contains(&address),
+        (None, _) | (_, None) => true,
+    };
+    status.certificate_not_after - now < LIFETIME / 3 || !names_address
 }
 
 /// Signs a new certificate and hands it over.

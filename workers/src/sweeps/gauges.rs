@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use metrics::gauge;
 use shared::db::fleet::{Count, census};
-use shared::domain::{ArchiveAlert, JobKind, ParticipantState, ResourceState, ServerState};
+use shared::domain::{
+    ArchiveAlert, GatewayAlert, JobKind, ParticipantState, ResourceState, ServerState,
+};
 use shared::machine::Alert;
 use shared::queue::{Ring, ShardStats};
 use shared::telemetry::metrics::{fleet, ring as names};
@@ -32,7 +34,8 @@ pub(super) async fn sweep(context: Context) -> Result<(), TurnError> {
     states(&words.collect::<Vec<_>>(), "server", fleet::SERVERS);
     let of_machines = Alert::ALL.iter().map(|alert| alert.as_str());
     let of_the_archive = ArchiveAlert::ALL.iter().map(|alert| alert.as_str());
-    for alert in of_machines.chain(of_the_archive) {
+    let of_gateways = GatewayAlert::ALL.iter().map(|alert| alert.as_str());
+    for alert in of_machines.chain(of_the_archive).chain(of_gateways) {
         gauge!(fleet::ALERTS_OPEN, "alert" => alert).set(number(&counts, "alert", alert));
     }
     for kind in JobKind::ALL {

@@ -109,6 +109,7 @@ impl Played {
                 probe_age_ms: 0,
             },
             certificate_not_after: now + Duration::from_hours(24),
+            certificate_addresses: None,
             restore: None,
             check: None,
         }

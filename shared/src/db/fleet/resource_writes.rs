@@ -6,7 +6,7 @@ use sqlx::PgExecutor;
 use super::Recorded;
 use crate::db::DbError;
 use crate::ids::ResourceId;
-use crate::ports::{Address, Route};
+use crate::ports::{Place, Route};
 
 /// The password of a database's owner, encrypted for the row it goes to.
 #[derive(Debug, Clone)]
@@ -62,12 +62,12 @@ pub async fn allocate_route(
     Ok(Recorded::of(done.rows_affected()))
 }
 
-/// Stores the address customers use, as the endpoint acknowledged it for `route`.
+/// Stores what customers use, as the endpoint acknowledged it for `route`.
 pub async fn record_route(
     ex: impl PgExecutor<'_>,
     (id, version): (ResourceId, i64),
     route: &Route,
-    address: &Address,
+    place: &Place,
 ) -> Result<Recorded, DbError> {
     let done = sqlx::query!(
         r#"
@@ -76,16 +76,20 @@ pub async fn record_route(
             endpoint_host = $3,
             endpoint_port = $4,
             endpoint_upstream = $6,
+            endpoint_database = $7,
+            endpoint_pooled_port = $8,
             endpoint_acknowledged_generation = $5,
             version = version + 1
         where id = $1 and version = $2 and endpoint_generation = $5
         "#,
         id.as_uuid(),
         version,
-        address.host,
-        i32::from(address.port),
+        place.address.host,
+        i32::from(place.address.port),
         i64::try_from(route.generation).unwrap_or(i64::MAX),
         route.upstream.to_string(),
+        place.database,
+        place.pooled_port.map(i32::from),
     )
     .execute(ex)
     .await
@@ -109,6 +113,8 @@ pub async fn withdraw(
                 endpoint_host = null,
                 endpoint_port = null,
                 endpoint_upstream = null,
+                endpoint_database = null,
+                endpoint_pooled_port = null,
                 endpoint_acknowledged_generation = $4,
                 version = version + 1
             where id = $1 and version = $2 and endpoint_generation = $4 and state = 'deprovisioning'
@@ -154,6 +160,8 @@ pub async fn forget(
                 endpoint_host = null,
                 endpoint_port = null,
                 endpoint_upstream = null,
+                endpoint_database = null,
+                endpoint_pooled_port = null,
                 version = version + 1
             where id = $1 and version = $2 and state = 'deprovisioning'
             returning id

@@ -244,9 +244,9 @@ async fn insert(executor: impl PgExecutor<'_>, new: &NewResource<'_>) -> Result<
         new_resource as (
             insert into resources (
                 id, name, plan, state, state_since, deadline_at, database_name, role_name,
-                request_id, created_at
+                routing_name, request_id, created_at
             )
-            select $1, $2, name, 'creating', $10, $5, $4, $4, $9, $10
+            select $1, $2, name, 'creating', $10, $5, $4, $4, $4, $9, $10
             from chosen_plan
             on conflict (name) where state <> 'deprovisioned' do nothing
             returning id

@@ -66,8 +66,16 @@ fn launch(facts: &Facts) -> Next {
 
 fn boot(facts: &Facts) -> Next {
     match facts.agent {
-        AgentView::Answers { .. } if facts.address_known => Decision::record(Event::AgentAnswered),
-        AgentView::Answers { .. } => ensure(facts),
+        AgentView::Answers { .. } if !facts.address_known => ensure(facts),
+        // The first one was made before the address was known, and clients look for it.
+        AgentView::Answers {
+            certificate_due: true,
+            ..
+        } => Decision::perform(
+            Step::RenewCertificate,
+            cadence::waiting(facts.time_in_state),
+        ),
+        AgentView::Answers { .. } => Decision::record(Event::AgentAnswered),
         AgentView::NotAsked | AgentView::Refused | AgentView::TimedOut { .. } => revive(facts),
     }
 }

@@ -134,6 +134,7 @@ fn agent_status() -> InstanceStatus {
             probe_age_ms: 8_000,
         },
         certificate_not_after: at(1000),
+        certificate_addresses: None,
         restore: None,
         check: None,
     }

@@ -59,7 +59,7 @@ fn agent_view(context: &Context, row: &ServerRow, asked: Option<&Asked>) -> Agen
                 .boot_id
                 .as_ref()
                 .is_some_and(|known| *known != status.boot_id),
-            certificate_due: certificate_is_due(context.now(), status.certificate_not_after),
+            certificate_due: certificate_is_due(context.now(), row.host.as_deref(), status),
         },
         Some(Asked::Refused) => AgentView::Refused,
         Some(Asked::Silent) => AgentView::TimedOut { in_a_row },

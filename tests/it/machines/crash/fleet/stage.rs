@@ -112,7 +112,7 @@ impl Fleet {
         sqlx::query(
             "truncate resources, participants, servers, timelines, operations, idempotency_keys,
                  jobs, transitions, alerts, observations, observation_history, epochs, gaps, backups,
-                 forks, restores, proofs",
+                 forks, restores, proofs, routes, gateways",
         )
         .execute(pool)
         .await?;

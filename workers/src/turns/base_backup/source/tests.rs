@@ -63,6 +63,7 @@ fn fit(wanted: &Wanted) -> InstanceStatus {
             probe_age_ms: 0,
         },
         certificate_not_after: at,
+        certificate_addresses: None,
         restore: None,
         check: None,
     }

@@ -1,16 +1,17 @@
-//! The certificate authority of the control plane: made once, by whichever worker is first.
+//! The certificate authority of the control plane: made once, by whichever process is first.
 
 use serde::{Deserialize, Serialize};
-use shared::clock::Clock;
-use shared::db::{DbError, control_secrets};
-use shared::pki::{CertificateAuthority, PkiError};
-use shared::secret::{Secret, Vault, VaultError};
 use sqlx::PgPool;
+
+use super::{CertificateAuthority, PkiError};
+use crate::clock::Clock;
+use crate::db::{DbError, control_secrets};
+use crate::secret::{Secret, Vault, VaultError};
 
 /// Name of the secret, and what binds it to its place.
 const NAME: &str = "certificate-authority";
 
-/// Certificate and key are one value, so that no two workers can store halves of two.
+/// Certificate and key are one value, so that no two processes can store halves of two.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     certificate: String,
@@ -54,7 +55,7 @@ pub async fn load_or_make(
     )?)
 }
 
-/// Stores a new authority, and answers what is stored: another worker's, if that was quicker.
+/// Stores a new authority, and answers what is stored: another process's, if that was quicker.
 async fn store(pool: &PgPool, vault: &Vault, clock: &dyn Clock) -> Result<Vec<u8>, AuthorityError> {
     let made = CertificateAuthority::generate(clock)?;
     let stored = Stored {

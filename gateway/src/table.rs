@@ -1,0 +1,130 @@
+//! The routes as this replica knows them.
+
+use std::collections::BTreeMap;
+
+use shared::db::resources::verifier_context;
+use shared::db::routes::StoredRoute;
+use shared::domain::Traffic;
+use shared::ids::ResourceId;
+use shared::ports::Address;
+use shared::secret::{Secret, Vault, VaultError};
+
+/// Where clients of one database are led.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lead {
+    /// The resource.
+    pub resource: ResourceId,
+    /// Address of PostgreSQL.
+    pub upstream: Address,
+    /// What happens to clients.
+    pub traffic: Traffic,
+    /// Name of the database there.
+    pub database: String,
+    /// Who may log in.
+    pub role: String,
+    /// SCRAM verifier of that role's password: the one that the server has, too, so that a client's
+    /// proof is good for both.
+    pub verifier: Secret,
+    /// Most connections to the server.
+    pub connection_limit: u32,
+}
+
+/// Leads by the name that clients use.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    leads: BTreeMap<String, Lead>,
+}
+
+impl Table {
+    /// Takes up what changed.
+    ///
+    /// # Errors
+    /// [`VaultError`] if a verifier cannot be opened; then nothing was taken up.
+    pub(crate) fn take_up(
+        &mut self,
+        changed: Vec<StoredRoute>,
+        vault: &Vault,
+    ) -> Result<(), VaultError> {
+        let opened = changed.into_iter().map(|route| open(route, vault));
+        for (name, lead) in opened.collect::<Result<Vec<_>, _>>()? {
+            match lead {
+                Some(lead) => drop(self.leads.insert(name, lead)),
+                None => drop(self.leads.remove(&name)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every lead, by name.
+    pub(crate) fn leads(&self) -> &BTreeMap<String, Lead> {
+        &self.leads
+    }
+}
+
+fn open(route: StoredRoute, vault: &Vault) -> Result<(String, Option<Lead>), VaultError> {
+    let resource = route.resource;
+    let (Some(upstream), Some(verifier)) = (route.upstream, route.verifier) else {
+        return Ok((route.routing_name, None));
+    };
+    let lead = Lead {
+        resource,
+        upstream,
+        traffic: route.traffic,
+        database: route.database_name,
+        role: route.role_name,
+        verifier: vault.open(&verifier_context(resource), &verifier)?,
+        connection_limit: route.connection_limit,
+    };
+    Ok((route.routing_name, Some(lead)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(vault: &Vault, resource: ResourceId, port: Option<u16>) -> StoredRoute {
+        let sealed = vault.seal(&verifier_context(resource), &Secret::new("SCRAM"));
+        StoredRoute {
+            resource,
+            upstream: port.map(|port| Address {
+                host: "127.0.0.1".to_owned(),
+                port,
+            }),
+            traffic: Traffic::Open,
+            routing_name: "shop_1".to_owned(),
+            database_name: "shop".to_owned(),
+            role_name: "shop".to_owned(),
+            verifier: Some(sealed),
+            connection_limit: 20,
+        }
+    }
+
+    #[test]
+    fn the_newest_word_counts_and_a_withdrawal_takes_away() {
+        let vault = Vault::from_base64(&Vault::random_key()).unwrap();
+        let (mut table, resource) = (Table::default(), ResourceId::new());
+        let words = vec![
+            route(&vault, resource, Some(1)),
+            route(&vault, resource, Some(2)),
+        ];
+        table.take_up(words, &vault).unwrap();
+        assert_eq!(table.leads()["shop_1"].upstream.port, 2);
+        table
+            .take_up(vec![route(&vault, resource, None)], &vault)
+            .unwrap();
+        assert!(table.leads().is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_opened_changes_nothing() {
+        let vault = Vault::from_base64(&Vault::random_key()).unwrap();
+        let other = Vault::from_base64(&Vault::random_key()).unwrap();
+        let (mut table, resource) = (Table::default(), ResourceId::new());
+        let words = vec![
+            route(&vault, resource, Some(1)),
+            route(&other, ResourceId::new(), Some(2)),
+        ];
+        assert!(table.take_up(words, &vault).is_err());
+        assert!(table.leads().is_empty());
+    }
+}

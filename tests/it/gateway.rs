@@ -1,0 +1,8 @@
+//! The gateway, with real bouncers, servers and clients.
+
+mod clients;
+mod conformance;
+mod faults;
+mod followers;
+mod traffic;
+mod world;

@@ -1,0 +1,164 @@
+//! What breaks around a gateway.
+
+use std::time::Duration;
+
+use shared::domain::{GatewayAlert, ResourceState, Traffic};
+use shared::process::Signal;
+use sqlx::Executor as _;
+use tokio::time::{Instant, sleep};
+
+use super::world::{Led, NewClient, until, until_live, until_ok};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_do_not_notice_that_the_gateway_is_replaced() -> anyhow::Result<()> {
+    let mut led = Led::start().await?;
+    let mut client = led.client().await?;
+    client.execute("begin").await?;
+    let pids = |led: &Led| -> anyhow::Result<Vec<u32>> {
+        let bouncers = led.gateway.bouncers()?;
+        Ok(bouncers
+            .iter()
+            .map(shared::process::RunningProcess::pid)
+            .collect())
+    };
+    let before = pids(&led)?;
+    assert_eq!(before.len(), 2);
+    led.gateway.kill().await?;
+    client.execute("select 1").await?;
+    led.client().await?;
+
+    // Nobody applies words now, and after a while nobody is believed to.
+    let refused = led.say(Traffic::Cut).await.unwrap_err();
+    assert!(
+        format!("{refused:#}").contains("no gateway is live")
+            || format!("{refused:?}").contains("NobodyLive"),
+        "{refused:?}"
+    );
+    client.execute("select 1").await?;
+
+    let ports = Some(led.gateway.ports);
+    let next = led.world.start_gateway("gateway", ports, &[]).await?;
+    until_live(&led.world, 1).await?;
+    assert_eq!(pids(&led)?, before, "the bouncers are the same ones");
+    assert!(
+        client.execute("select 1").await.is_err(),
+        "the word is in force"
+    );
+    led.say(Traffic::Open).await?;
+    led.client().await?;
+    led.gateway = next;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bouncer_that_dies_is_back_with_its_routes_and_pauses() -> anyhow::Result<()> {
+    let mut led = Led::start().await?;
+    led.client().await?;
+    for bouncer in led.gateway.bouncers()? {
+        bouncer.signal(Signal::KILL)?;
+    }
+    until_ok(async || led.client().await).await?;
+    until_ok(async || led.pooled_client().await).await?;
+
+    led.say(Traffic::Cut).await?;
+    for bouncer in led.gateway.bouncers()? {
+        bouncer.signal(Signal::KILL)?;
+        bouncer.ended().await?;
+    }
+    until_live(&led.world, 1).await?;
+    until_ok(async || {
+        anyhow::ensure!(led.gateway.bouncers()?.len() == 2, "both run");
+        Ok(())
+    })
+    .await?;
+    led.say(Traffic::Cut).await?;
+    let mut client = NewClient::of(&led).await?;
+    client.waits().await?;
+    led.say(Traffic::Open).await?;
+    client.served().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_led_while_the_control_database_is_away() -> anyhow::Result<()> {
+    let mut led = Led::start().await?;
+    let url = led.world.url(led.id).await?;
+    led.world.database.server_mut().stop().await?;
+    sleep(Duration::from_secs(1)).await;
+    let mut client = super::world::connect(&url).await?;
+    client.execute("select 1").await?;
+    led.world.database.server_mut().restart().await?;
+    client.execute("select 1").await?;
+    until_ok(async || led.say_again().await).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_is_in_force_once_every_live_replica_has_it() -> anyhow::Result<()> {
+    let mut led = Led::start().await?;
+    let second = led.world.start_gateway("second", None, &[]).await?;
+    until_live(&led.world, 2).await?;
+    led.say(Traffic::Open).await?;
+
+    // One that is frozen is waited for, until it counts as gone.
+    second.process().signal(Signal::STOP)?;
+    let begun = Instant::now();
+    led.say(Traffic::Open).await?;
+    assert!(
+        begun.elapsed() > Duration::from_millis(500),
+        "it was waited for"
+    );
+    let begun = Instant::now();
+    led.say(Traffic::Cut).await?;
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "it is not any more"
+    );
+
+    // When it is back, it does what was said meanwhile.
+    let mut client = led.client_of(&second).await?;
+    second.process().signal(Signal::CONT)?;
+    until_live(&led.world, 2).await?;
+    assert!(client.execute("select 1").await.is_err());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_cannot_serve_says_why() -> anyhow::Result<()> {
+    let led = Led::start().await?;
+    let variables = [("RINGMASTER_PGBOUNCER", "/bin/false")];
+    let broken = led.world.start_gateway("broken", None, &variables).await?;
+    until(&led.world, "a problem told", |gateways| {
+        let told = |problem: &String| problem.contains("/bin/false");
+        gateways
+            .iter()
+            .any(|gateway| gateway.problem.as_ref().is_some_and(told))
+    })
+    .await?;
+    until_alert(&led, GatewayAlert::Impaired).await?;
+    // Whoever is broken, its words are not in force, and no database is given out meanwhile.
+    let id = led.world.create("late", "hobby").await?;
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(led.world.row(id).await?.state, ResourceState::Creating);
+    drop(broken);
+    led.world.until(id, ResourceState::Available).await?;
+    // As if half a minute had passed.
+    sqlx::query("update gateways set seen_at = seen_at - interval '1 minute'")
+        .execute(&led.world.database.pool)
+        .await?;
+    until_alert(&led, GatewayAlert::Silent).await
+}
+
+/// Waits until exactly this alert about a gateway is open.
+async fn until_alert(led: &Led, alert: GatewayAlert) -> anyhow::Result<()> {
+    until_ok(async || {
+        let open: Vec<String> = sqlx::query_scalar(
+            "select name from alerts where subject_kind = 'gateway' and cleared_at is null",
+        )
+        .fetch_all(&led.world.database.pool)
+        .await?;
+        anyhow::ensure!(open == [alert.as_str()], "open are {open:?}");
+        Ok(())
+    })
+    .await
+}
