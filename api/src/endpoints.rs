@@ -27,6 +27,7 @@ pub(crate) mod openapi;
 pub(crate) mod readyz;
 pub(crate) mod retry_job;
 pub(crate) mod revoke_token;
+pub(crate) mod rotate_credentials;
 pub(crate) mod unfollow_resource;
 
 use shared::db::resources::{self, Resource};

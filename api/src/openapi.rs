@@ -39,6 +39,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         endpoints::fork_resource::handle,
         endpoints::follow_resource::handle,
         endpoints::unfollow_resource::handle,
+        endpoints::rotate_credentials::handle,
         endpoints::list_backups::handle,
         endpoints::list_plans::handle,
         endpoints::list_operations::handle,

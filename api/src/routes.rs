@@ -32,6 +32,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Routes {
         endpoints::fork_resource::route(app),
         endpoints::follow_resource::route(app),
         endpoints::unfollow_resource::route(app),
+        endpoints::rotate_credentials::route(app),
         endpoints::list_backups::route(app),
         endpoints::list_plans::route(app),
         endpoints::list_operations::route(app),

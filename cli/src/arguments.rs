@@ -3,8 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    backups, capture, completions, create, destroy, events, follow, fork, info, jobs, list,
-    observations, plans, psql, restore_check, ring, servers, system, tokens, unfollow, url, wait,
+    backups, capture, completions, create, credentials, destroy, events, follow, fork, info, jobs,
+    list, observations, plans, psql, restore_check, ring, servers, system, tokens, unfollow, url,
+    wait,
 };
 use crate::connection::ConnectionOptions;
 
@@ -43,6 +44,8 @@ pub enum Command {
     Info(info::Info),
     /// Print the URL of a database, with its password
     Url(url::Url),
+    /// Change how a database is logged in to
+    Credentials(credentials::Credentials),
     /// Open psql on a database
     Psql(psql::Psql),
     /// Show what was observed of a database

@@ -11,6 +11,7 @@ pub(crate) mod backups;
 pub(crate) mod capture;
 pub(crate) mod completions;
 pub(crate) mod create;
+pub(crate) mod credentials;
 pub(crate) mod destroy;
 pub(crate) mod events;
 pub(crate) mod follow;
@@ -70,6 +71,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Command::List(list) => list.run(&context()?).await,
         Command::Info(info) => info.run(&context()?).await,
         Command::Url(url) => url.run(&context()?).await,
+        Command::Credentials(credentials) => credentials.run(&context()?).await,
         Command::Psql(psql) => psql.run(&context()?).await,
         Command::Observations(observations) => observations.run(&context()?).await,
         Command::Events(events) => events.run(&context()?).await,

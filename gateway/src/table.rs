@@ -27,6 +27,8 @@ pub(crate) struct Lead {
     pub verifier: Secret,
     /// Most connections to the server.
     pub connection_limit: u32,
+    /// Number of the change that made it so.
+    pub change: u64,
 }
 
 /// Leads by the name that clients use.
@@ -74,6 +76,7 @@ fn open(route: StoredRoute, vault: &Vault) -> Result<(String, Option<Lead>), Vau
         role: route.role_name,
         verifier: vault.open(&verifier_context(resource), &verifier)?,
         connection_limit: route.connection_limit,
+        change: route.change,
     };
     Ok((route.routing_name, Some(lead)))
 }
@@ -96,6 +99,7 @@ mod tests {
             role_name: "shop".to_owned(),
             verifier: Some(sealed),
             connection_limit: 20,
+            change: 1,
         }
     }
 

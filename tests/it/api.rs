@@ -3,6 +3,7 @@
 mod backups;
 mod bad_input;
 mod creates;
+mod credentials;
 mod followers;
 mod forks;
 mod limits;

@@ -4,5 +4,6 @@ mod clients;
 mod conformance;
 mod faults;
 mod followers;
+mod passwords;
 mod traffic;
 mod world;

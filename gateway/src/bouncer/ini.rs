@@ -148,9 +148,12 @@ fn fixed(settings: &Settings) -> Vec<(&'static str, String)> {
 }
 
 /// `users.txt`: roles with their verifiers, and who may use the console. Two databases with the
-/// same owner (a follower and its original) have the same verifier.
+/// same owner (a follower and its original) have the same verifier; of a password that was just
+/// changed the newest counts, which is the original's.
 pub(crate) fn users(console_password: &Secret, leads: &BTreeMap<String, Lead>) -> String {
-    let roles = leads.values().map(|lead| (&lead.role, &lead.verifier));
+    let mut newest: Vec<&Lead> = leads.values().collect();
+    newest.sort_by_key(|lead| lead.change);
+    let roles = newest.iter().map(|lead| (&lead.role, &lead.verifier));
     let roles: BTreeMap<_, _> = roles.collect();
     let line = |role: &str, secret: &Secret| format!("\"{role}\" \"{}\"\n", secret.expose());
     let roles: String = roles
@@ -175,7 +178,7 @@ mod tests {
     use super::*;
 
     fn leads() -> BTreeMap<String, Lead> {
-        let lead = |port, limit| Lead {
+        let lead = |port, limit, change: u64| Lead {
             resource: ResourceId::new(),
             upstream: Address {
                 host: "10.0.0.7".to_owned(),
@@ -184,10 +187,11 @@ mod tests {
             traffic: Traffic::Open,
             database: "shop".to_owned(),
             role: "shop".to_owned(),
-            verifier: Secret::new("SCRAM-SHA-256$4096:c2FsdA==$a:b"),
+            verifier: Secret::new(format!("SCRAM-SHA-256$4096:c2FsdA==$a:{change}")),
             connection_limit: limit,
+            change,
         };
-        let leads = [("shop", lead(5432, 21)), ("reports", lead(5433, 0))];
+        let leads = [("shop", lead(5432, 21, 7)), ("reports", lead(5433, 0, 8))];
         leads.map(|(name, lead)| (name.to_owned(), lead)).into()
     }
 
@@ -219,12 +223,12 @@ mod tests {
     }
 
     #[test]
-    fn a_role_of_two_databases_is_named_once() {
+    fn a_role_of_two_databases_is_named_once_with_the_newest_password() {
         let text = users(&Secret::new("console"), &leads());
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
         assert_eq!(lines[0], "\"ringmaster_gateway\" \"console\"");
-        assert!(lines[1].starts_with("\"shop\" \"SCRAM-SHA-256$"), "{text}");
+        assert_eq!(lines[1], "\"shop\" \"SCRAM-SHA-256$4096:c2FsdA==$a:8\"");
     }
 
     #[test]

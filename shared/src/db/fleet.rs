@@ -57,7 +57,7 @@ pub use transfers::{
     note_transfer_progress, note_transferred,
 };
 pub use unfollows::{note_unfollowed, take_lead};
-pub use wishes::{DatabaseWish, databases_wanted, resources_waiting_on};
+pub use wishes::{DatabaseWish, WaitingResource, databases_wanted, resources_waiting_on};
 
 use chrono::{DateTime, Utc};
 

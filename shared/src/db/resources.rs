@@ -1,9 +1,10 @@
 //! Resources as customers and the API see them. What the worker's turns load and record is in
-//! `fleet`; the intents that a customer can have are in [`create`], [`unfollow`] and [`destroy`].
+//! `fleet`; the intents that a customer can have are in [`create`], [`rotate`], [`unfollow`] and [`destroy`].
 
 pub mod create;
 pub mod destroy;
 pub mod fork;
+pub mod rotate;
 pub mod unfollow;
 
 use chrono::{DateTime, Utc};

@@ -140,6 +140,8 @@ pub struct StoredRoute {
     pub verifier: Option<Vec<u8>>,
     /// Most connections of the owner.
     pub connection_limit: u32,
+    /// Number of the change that made it so.
+    pub change: u64,
 }
 
 /// Routes that changed after change number `applied`, in the order of their changes, and the number
@@ -185,6 +187,7 @@ pub async fn changed_since(
         role_name: row.role_name,
         verifier: row.verifier,
         connection_limit: row.connection_limit.unsigned_abs(),
+        change: row.change.unsigned_abs(),
     });
     Ok((newest.unwrap_or(applied), routes.collect()))
 }

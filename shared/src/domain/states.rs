@@ -305,6 +305,8 @@ words!(
         Unfollow = "unfollow",
         /// A restore that proves that it can be restored.
         RestoreCheck = "restore_check",
+        /// Another password.
+        Rotate = "rotate",
     }
 );
 

@@ -68,6 +68,11 @@ const ROUTES: &[(&str, &str, Option<TokenScope>)] = &[
         "/v1/resources/{resource}/unfollow",
         Some(TokenScope::Write),
     ),
+    (
+        "post",
+        "/v1/resources/{resource}/credentials/rotate",
+        Some(TokenScope::Write),
+    ),
     ("get", "/v1/plans", Some(TokenScope::Read)),
     ("get", "/v1/operations", Some(TokenScope::Read)),
     ("get", "/v1/operations/{id}", Some(TokenScope::Read)),

@@ -250,6 +250,14 @@ async fn a_system_is_started_broken_healed_stopped_and_found_again() {
         .until_query_answers("select id from orders", "42")
         .await;
     assert_eq!(system.good(&["url", "shop"]).await, url, "the URL stays");
+    let rotated = system
+        .good(&["credentials", "shop", "rotate", "--wait"])
+        .await;
+    assert_ne!(rotated, url, "with another password");
+    assert_eq!(system.good(&["url", "shop"]).await, rotated);
+    system
+        .until_query_answers("select id from orders", "42")
+        .await;
     system.good(&["destroy", "shop", "--yes", "--wait"]).await;
     assert_eq!(system.good(&["list"]).await, "");
     system.stop().await;

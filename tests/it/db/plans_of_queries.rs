@@ -16,8 +16,9 @@ async fn explain(pool: &PgPool, query: &str) -> String {
 async fn fill(pool: &PgPool) {
     for statement in [
         "insert into resources (id, name, plan, state, state_since, database_name, role_name,
+            routing_name,
             request_id, created_at)
-         select gen_random_uuid(), 'gone-' || n, 'hobby', 'deprovisioned', $1, '', '', $2, $1
+         select gen_random_uuid(), 'gone-' || n, 'hobby', 'deprovisioned', $1, '', '', 'gone_' || n, $2, $1
          from generate_series(1, 3000) n",
         "insert into operations (id, resource_id, kind, state, request_id, created_at, finished_at)
          select gen_random_uuid(), id, 'create', 'succeeded', $2, $1, $1 from resources",

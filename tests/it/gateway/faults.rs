@@ -9,9 +9,12 @@ use tokio::time::{Instant, sleep};
 
 use super::world::{Led, NewClient, until, until_live, until_ok};
 
+/// Bouncers go on when their gateway ends, as in production.
+const OUTLIVES: [(&str, &str); 1] = [("RINGMASTER_PGBOUNCER_DIES_WITH_GATEWAY", "false")];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_do_not_notice_that_the_gateway_is_replaced() -> anyhow::Result<()> {
-    let mut led = Led::start().await?;
+    let mut led = Led::start_with(&OUTLIVES).await?;
     let mut client = led.client().await?;
     client.execute("begin").await?;
     let pids = |led: &Led| -> anyhow::Result<Vec<u32>> {
@@ -37,7 +40,7 @@ async fn clients_do_not_notice_that_the_gateway_is_replaced() -> anyhow::Result<
     client.execute("select 1").await?;
 
     let ports = Some(led.gateway.ports);
-    let next = led.world.start_gateway("gateway", ports, &[]).await?;
+    let next = led.world.start_gateway("gateway", ports, &OUTLIVES).await?;
     until_live(&led.world, 1).await?;
     assert_eq!(pids(&led)?, before, "the bouncers are the same ones");
     assert!(

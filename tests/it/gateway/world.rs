@@ -24,8 +24,9 @@ pub(crate) const A_WHILE: Duration = Duration::from_millis(400);
 
 /// A control plane with one replica of the gateway, and a database.
 pub(crate) struct Led {
-    pub(crate) world: World,
+    // Before the world: what it runs is found by its directory there.
     pub(crate) gateway: RunningGateway,
+    pub(crate) world: World,
     pub(crate) id: ResourceId,
     /// Number of the last word about it.
     pub(crate) generation: u64,
@@ -34,9 +35,14 @@ pub(crate) struct Led {
 impl Led {
     /// A database that is available.
     pub(crate) async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same behind a gateway with these variables in its environment.
+    pub(crate) async fn start_with(variables: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut world = World::without_workers().await?;
         world.endpoint = "gateway";
-        let gateway = world.start_gateway("gateway", None, &[]).await?;
+        let gateway = world.start_gateway("gateway", None, variables).await?;
         world.start_worker(&[]).await?;
         let id = world.create("shop", "standard").await?;
         world.until(id, ResourceState::Available).await?;

@@ -209,6 +209,8 @@ async fn a_follower_that_stands_still_is_not_backed_up() -> anyhow::Result<()> {
     let mut operator = world.connect_as_operator(pair.follower).await?;
     operator.execute("select pg_wal_replay_pause()").await?;
     add(&mut pair.customer, 2).await?;
+    // That its leader has more is known from the next push on.
+    pair.protected.until_archived(&mut pair.customer).await?;
     pair.ask().await?;
     pair.until_backed_up().await?;
     let listed = pair.listed().await?;

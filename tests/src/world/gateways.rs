@@ -29,7 +29,7 @@ pub struct RunningGateway {
 
 impl World {
     /// Starts a replica that keeps its state under `name`, with these variables in its environment
-    /// beside the usual ones. Its bouncers outlive it, as in production.
+    /// beside the usual ones. Its bouncers die with it, unless they say otherwise.
     pub async fn start_gateway(
         &self,
         name: &str,
@@ -51,6 +51,7 @@ impl World {
             .env("RINGMASTER_GATEWAY_ROOT", &root)
             .env("RINGMASTER_SESSION_PORT", ports.session.to_string())
             .env("RINGMASTER_POOLED_PORT", ports.pooled.to_string())
+            .env("RINGMASTER_PGBOUNCER_DIES_WITH_GATEWAY", "true")
             .env("RINGMASTER_LOG", "info,gateway=debug");
         for (name, value) in variables {
             program = program.env(name, value);
@@ -88,8 +89,9 @@ impl RunningGateway {
     }
 
     fn end(&self) -> anyhow::Result<()> {
+        let bouncers = self.bouncers()?;
         self.process.process().signal(Signal::KILL)?;
-        for bouncer in self.bouncers()? {
+        for bouncer in bouncers {
             bouncer.signal(Signal::KILL)?;
         }
         Ok(())

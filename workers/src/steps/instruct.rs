@@ -1,8 +1,8 @@
 //! Tells an agent what its participant shall be, and records what it holds.
 
 use shared::db::fleet::{
-    DatabaseWish, Instruction, ParticipantRow, ServerRow, acknowledge as record_acknowledgement,
-    record_instruction, resources_waiting_on,
+    DatabaseWish, Instruction, ParticipantRow, ServerRow, WaitingResource,
+    acknowledge as record_acknowledgement, record_instruction, resources_waiting_on,
 };
 use shared::domain::{JobKind, ResourceState};
 use shared::ids::ParticipantId;
@@ -89,19 +89,23 @@ pub(crate) async fn acknowledge(
     Ok(recorded.into())
 }
 
-/// Wakes the jobs of resources that wait for this participant.
+/// Wakes the resources that wait for this participant, or their jobs.
 pub(crate) async fn wake_waiting(
     context: &Context,
     participant: ParticipantId,
 ) -> Result<(), TurnError> {
-    for (id, state) in resources_waiting_on(&context.pool, participant).await? {
+    for WaitingResource { id, plan, state } in
+        resources_waiting_on(&context.pool, participant).await?
+    {
         let kind = match state {
             ResourceState::Creating => JobKind::Provision,
             ResourceState::Deprovisioning => JobKind::Deprovision,
             ResourceState::Recovering => JobKind::Recover,
-            ResourceState::Available
-            | ResourceState::Unavailable
-            | ResourceState::Deprovisioned => continue,
+            ResourceState::Available => {
+                context.wake(Member::of_resource(&plan, id)).await;
+                continue;
+            }
+            ResourceState::Unavailable | ResourceState::Deprovisioned => continue,
         };
         context.wake(Member::of_job(kind, id.as_uuid())).await;
     }

@@ -33,7 +33,9 @@ pub(super) async fn perform(context: &Context, row: &ResourceRow) -> Result<Perf
     let place = context.endpoint.point(&route).await?;
     context.borders.within().await;
     let version = (row.id, row.version + 1);
-    Ok(record_route(&context.pool, version, &route, &place)
-        .await?
-        .into())
+    Ok(
+        record_route(&context.pool, version, (&route, &place), context.now())
+            .await?
+            .into(),
+    )
 }

@@ -62,25 +62,40 @@ pub async fn allocate_route(
     Ok(Recorded::of(done.rows_affected()))
 }
 
-/// Stores what customers use, as the endpoint acknowledged it for `route`.
+/// Stores what customers use, as the endpoint acknowledged it for `route`; a password that was asked for
+/// is in force then.
 pub async fn record_route(
     ex: impl PgExecutor<'_>,
     (id, version): (ResourceId, i64),
-    route: &Route,
-    place: &Place,
+    (route, place): (&Route, &Place),
+    at: DateTime<Utc>,
 ) -> Result<Recorded, DbError> {
     let done = sqlx::query!(
         r#"
-        update resources
-        set
-            endpoint_host = $3,
-            endpoint_port = $4,
-            endpoint_upstream = $6,
-            endpoint_database = $7,
-            endpoint_pooled_port = $8,
-            endpoint_acknowledged_generation = $5,
-            version = version + 1
-        where id = $1 and version = $2 and endpoint_generation = $5
+        with recorded as (
+            update resources
+            set
+                endpoint_host = $3,
+                endpoint_port = $4,
+                endpoint_upstream = $6,
+                endpoint_database = $7,
+                endpoint_pooled_port = $8,
+                endpoint_acknowledged_generation = $5,
+                version = version + 1
+            where id = $1 and version = $2 and endpoint_generation = $5
+            returning id
+        ),
+        rotated as (
+            update operations
+            set state = 'succeeded', finished_at = $9
+            from recorded
+            where
+                operations.resource_id = recorded.id
+                and operations.kind = 'rotate'
+                and operations.state = 'pending'
+            returning 1
+        )
+        select count(*) as "count!" from recorded
         "#,
         id.as_uuid(),
         version,
@@ -90,11 +105,12 @@ pub async fn record_route(
         route.upstream.to_string(),
         place.database,
         place.pooled_port.map(i32::from),
+        at,
     )
-    .execute(ex)
+    .fetch_one(ex)
     .await
     .map_err(DbError::during("record a route"))?;
-    Ok(Recorded::of(done.rows_affected()))
+    Ok(Recorded::of(done.count.unsigned_abs()))
 }
 
 /// Erases the address of a resource that is on its way out, as the endpoint acknowledged with
@@ -118,7 +134,17 @@ pub async fn withdraw(
                 endpoint_acknowledged_generation = $4,
                 version = version + 1
             where id = $1 and version = $2 and endpoint_generation = $4 and state = 'deprovisioning'
-            returning participant_id, plan
+            returning id, participant_id, plan
+        ),
+        overtaken as (
+            update operations
+            set state = 'failed', error = 'the database was destroyed', finished_at = $3
+            from withdrawn
+            where
+                operations.resource_id = withdrawn.id
+                and operations.kind = 'rotate'
+                and operations.state = 'pending'
+            returning 1
         ),
         ended as (
             update participants

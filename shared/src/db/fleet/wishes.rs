@@ -111,19 +111,35 @@ pub async fn databases_wanted(
     .map_err(DbError::during("load the databases of participants"))
 }
 
-/// Attached resources that wait for their participant, and the job that waits: those on their way
-/// in or out. At most 1,000.
+/// A resource that waits for its participant.
+#[derive(Debug, Clone)]
+pub struct WaitingResource {
+    /// The resource.
+    pub id: ResourceId,
+    /// Its plan.
+    pub plan: String,
+    /// Where it is in its life.
+    pub state: ResourceState,
+}
+
+/// Attached resources that wait for their participant: those on their way in or out, and those whose
+/// endpoint is not what it should be. At most 1,000.
 pub async fn resources_waiting_on(
     ex: impl PgExecutor<'_>,
     participant: ParticipantId,
-) -> Result<Vec<(ResourceId, ResourceState)>, DbError> {
-    let rows = sqlx::query!(
+) -> Result<Vec<WaitingResource>, DbError> {
+    sqlx::query_as!(
+        WaitingResource,
         r#"
-        select id as "id: ResourceId", state as "state: ResourceState"
+        select id as "id: ResourceId", plan, state as "state: ResourceState"
         from resources
         where
             participant_id = $1
-            and state in ('creating', 'deprovisioning', 'unavailable', 'recovering')
+            and (
+                state in ('creating', 'deprovisioning', 'unavailable', 'recovering')
+                -- The endpoint waits for what its participant has to do first.
+                or (state = 'available' and endpoint_acknowledged_generation < endpoint_generation)
+            )
         order by id
         limit 1000
         "#,
@@ -131,6 +147,5 @@ pub async fn resources_waiting_on(
     )
     .fetch_all(ex)
     .await
-    .map_err(DbError::during("list the resources that wait"))?;
-    Ok(rows.into_iter().map(|row| (row.id, row.state)).collect())
+    .map_err(DbError::during("list the resources that wait"))
 }

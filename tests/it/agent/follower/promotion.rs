@@ -1,5 +1,7 @@
 //! Followers that become leaders of their own.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use shared::agent_api::restore::{Leg, NewName, Rename, RestoreStage, Restored};
 use shared::agent_api::{InstanceRole, InstanceSpec, InstanceStatus, Phase, RefusalCode};
@@ -7,6 +9,8 @@ use shared::archive::layout::Run;
 use shared::process::Signal;
 use sqlx::{Executor as _, PgConnection};
 use tests::agent_server::{database, role};
+use tests::world::PATIENCE;
+use tokio::time::{Instant, sleep};
 
 use super::driver::Fleet;
 use crate::agent::archiving::MIB;
@@ -250,13 +254,27 @@ async fn killed(victim: Victim, when: &str) -> anyhow::Result<()> {
     });
     let began = restored(&status.await?)?;
     assert_eq!((began.tli, began.parent_tli), (5, 1), "{victim:?} {when}");
-    assert_eq!(follower.rows().await?, fleet.world.rows());
-    follower
-        .session()
-        .await?
+    let mut session = session(&follower).await?;
+    let rows: i64 = sqlx::query_scalar("select count(*) from written")
+        .fetch_one(&mut session)
+        .await?;
+    assert_eq!(rows.unsigned_abs(), fleet.world.rows());
+    session
         .execute("insert into written values (-1, 'x')")
         .await?;
     Ok(())
+}
+
+/// A session once it can be had: what the agent says may be from before it noticed the kill.
+async fn session(follower: &Fork) -> anyhow::Result<PgConnection> {
+    let begun = Instant::now();
+    loop {
+        match follower.session().await {
+            Ok(session) => return Ok(session),
+            Err(error) if begun.elapsed() > PATIENCE => return Err(error.into()),
+            Err(_) => sleep(Duration::from_millis(20)).await,
+        }
+    }
 }
 
 /// Kills PostgreSQL's main process, which may have ended already.
