@@ -8,9 +8,9 @@ create table route_changes (
 
 insert into route_changes (newest) values (0);
 
-comment on table route_changes is 'One row: how many changes of routes there were.';
+comment on table route_changes is 'One row: the number of the newest change of a route.';
 comment on column route_changes.id is 'Always true.';
-comment on column route_changes.newest is 'Number of the newest change. Whoever changes a route holds this row, so that changes are seen in the order of their numbers.';
+comment on column route_changes.newest is 'Number of the newest change, about its milliseconds since 1970. Whoever changes a route holds this row, so that changes are seen in the order of their numbers.';
 
 create table routes (
     resource_id uuid primary key references resources (id),

@@ -64,6 +64,11 @@ impl Bouncer {
         self.settings.pooling
     }
 
+    /// Whether it was started and not seen to end.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// Returns when its process ends; never while none runs.
     pub(crate) async fn ended(&mut self) {
         let Some((running, _)) = &mut self.running else {

@@ -1,5 +1,6 @@
 //! One replica: rounds, for as long as it runs.
 
+use std::fs::File;
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
@@ -24,6 +25,10 @@ const BEAT: Duration = Duration::from_millis(500);
 /// Time between two rounds while clients have not left a database that they shall leave.
 const HURRIED: Duration = Duration::from_millis(20);
 
+/// Time between two looks at bouncers about which nothing changed: what somebody else did to them is
+/// mended then.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// Longest time for one call to the control database.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -38,6 +43,8 @@ pub(crate) struct Replica {
     pub transaction: Bouncer,
     pub readiness: Readiness,
     pub state: State,
+    /// That of its directory.
+    pub _lock: File,
 }
 
 /// What it knows.
@@ -51,6 +58,17 @@ pub(crate) struct State {
     /// Whether the control database has its row.
     has_entered: bool,
     progress: Progress,
+    /// Moment of the last look that found both bouncers as they should be.
+    well_at: Option<Instant>,
+}
+
+impl State {
+    /// Whether there is something to do, or it is time to look.
+    fn is_due(&self) -> bool {
+        let is_new = self.progress.applied != self.read;
+        let looked = self.well_at.is_some_and(|at| at.elapsed() < LOOK);
+        is_new || !looked || !self.progress.unsettled.is_empty()
+    }
 }
 
 impl Replica {
@@ -84,7 +102,8 @@ impl Replica {
             counter!(names::FAILURES, "part" => "read").increment(1);
             warn("routes cannot be read", &*error);
         }
-        if self.state.has_read {
+        let both_run = self.session.is_running() && self.transaction.is_running();
+        if self.state.has_read && (self.state.is_due() || !both_run) {
             self.apply().await;
         }
         if let Err(error) = self.beat().await {
@@ -101,8 +120,17 @@ impl Replica {
         }
         let changes = routes::changed_since(&self.pool, self.state.read);
         let (newest, changed) = timeout(PATIENCE, changes).await??;
-        self.state.table.take_up(changed, &self.vault)?;
-        self.state.read = newest;
+        if newest < self.state.read {
+            // The control database was put back: what it counts on from there are other changes.
+            tracing::warn!(newest, read = self.state.read, "the routes are read anew");
+            let (newest, all) = timeout(PATIENCE, routes::changed_since(&self.pool, 0)).await??;
+            self.state.table = Table::of(all, &self.vault)?;
+            self.state.read = newest;
+            self.state.well_at = None;
+        } else {
+            self.state.table.take_up(changed, &self.vault)?;
+            self.state.read = newest;
+        }
         self.state.has_read = true;
         gauge!(names::ROUTES).set(count(self.state.table.leads().len()));
         Ok(())
@@ -118,12 +146,14 @@ impl Replica {
                     unsettled,
                     problem: None,
                 };
+                self.state.well_at = Some(Instant::now());
                 self.readiness.set_ready();
             }
             Err(error) => {
                 counter!(names::FAILURES, "part" => "apply").increment(1);
                 warn("PgBouncer is not what it should be", &*error);
                 self.state.progress.problem = Some(format!("{error:#}"));
+                self.state.well_at = None;
                 self.readiness.set_not_ready(format!("{error:#}"));
             }
         }

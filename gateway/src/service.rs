@@ -1,6 +1,6 @@
 //! A gateway process: its options, what it is made of, and its end.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -141,6 +141,7 @@ async fn build(
         transaction: bouncer(Pooling::Transaction, options.pooled_port),
         readiness,
         state: State::default(),
+        _lock: root.lock,
     })
 }
 
@@ -159,12 +160,27 @@ struct Root {
     id: GatewayId,
     /// Of the consoles.
     password: Secret,
+    /// Held for as long as this process lives.
+    lock: File,
 }
 
 impl Root {
     /// Reads it, or makes it.
+    ///
+    /// # Errors
+    /// Another gateway has it: two of one id would acknowledge for one another.
     fn open(path: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(path).with_context(|| format!("make {}", path.display()))?;
+        let lock = path.join("gateway.lock");
+        let lock = File::create(&lock).with_context(|| format!("open {}", lock.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => anyhow::bail!(
+                "another gateway runs in {}: give each a directory of its own (--root)",
+                path.display()
+            ),
+            Err(TryLockError::Error(error)) => return Err(error).context("lock the directory"),
+        }
         let remembered = |name: &str, fresh: &dyn Fn() -> String| -> anyhow::Result<String> {
             let path = path.join(name);
             match fs::read_to_string(&path) {
@@ -181,6 +197,7 @@ impl Root {
         Ok(Self {
             id: id.parse()?,
             password: Secret::new(password),
+            lock,
         })
     }
 }

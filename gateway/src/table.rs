@@ -38,6 +38,16 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// That of these routes alone.
+    ///
+    /// # Errors
+    /// As [`Table::take_up`].
+    pub(crate) fn of(all: Vec<StoredRoute>, vault: &Vault) -> Result<Self, VaultError> {
+        let mut table = Self::default();
+        table.take_up(all, vault)?;
+        Ok(table)
+    }
+
     /// Takes up what changed.
     ///
     /// # Errors

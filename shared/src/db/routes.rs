@@ -50,9 +50,11 @@ pub async fn hear(pool: &PgPool, word: &Word<'_>) -> Result<Heard, DbError> {
     if let Some(heard) = former(&mut transaction, word).await? {
         return Ok(heard);
     }
-    write(&mut transaction, word, newest + 1).await?;
+    // Beyond every number before, also of a control database that was put back since.
+    let change = word.now.timestamp_millis().max(newest + 1);
+    write(&mut transaction, word, change).await?;
     transaction.commit().await.map_err(failed)?;
-    Ok(Heard::Change((newest + 1).unsigned_abs()))
+    Ok(Heard::Change(change.unsigned_abs()))
 }
 
 /// What a word comes to because of the one before it; none if it is newer.
@@ -145,11 +147,18 @@ pub struct StoredRoute {
 }
 
 /// Routes that changed after change number `applied`, in the order of their changes, and the number
-/// of the last of them: `applied` if there is none.
+/// of the last change there was: less than `applied` in a control database that was put back.
 pub async fn changed_since(
-    executor: impl PgExecutor<'_>,
+    pool: &PgPool,
     applied: u64,
 ) -> Result<(u64, Vec<StoredRoute>), DbError> {
+    // First: what changes meanwhile is read twice and not missed.
+    let newest = sqlx::query_scalar!(r#"select newest as "newest!" from route_changes"#)
+        .fetch_one(pool)
+        .await
+        .map_err(DbError::during(
+            "read how many changes of routes there were",
+        ))?;
     let rows = sqlx::query!(
         r#"
         select
@@ -171,10 +180,9 @@ pub async fn changed_since(
         "#,
         number(applied),
     )
-    .fetch_all(executor)
+    .fetch_all(pool)
     .await
     .map_err(DbError::during("read routes"))?;
-    let newest = rows.last().map(|row| row.change.unsigned_abs());
     let routes = rows.into_iter().map(|row| StoredRoute {
         resource: row.resource,
         upstream: row.host.zip(row.port).and_then(|(host, port)| {
@@ -189,7 +197,7 @@ pub async fn changed_since(
         connection_limit: row.connection_limit.unsigned_abs(),
         change: row.change.unsigned_abs(),
     });
-    Ok((newest.unwrap_or(applied), routes.collect()))
+    Ok((newest.unsigned_abs(), routes.collect()))
 }
 
 /// Name of the database of a resource at a gateway.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use shared::domain::{GatewayAlert, ResourceState, Traffic};
 use shared::process::Signal;
 use sqlx::Executor as _;
+use tests::world::PATIENCE;
 use tokio::time::{Instant, sleep};
 
 use super::world::{Led, NewClient, until, until_live, until_ok};
@@ -93,6 +94,34 @@ async fn clients_are_led_while_the_control_database_is_away() -> anyhow::Result<
     led.world.database.server_mut().restart().await?;
     client.execute("select 1").await?;
     until_ok(async || led.say_again().await).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_database_that_was_put_back_is_followed() -> anyhow::Result<()> {
+    let mut led = Led::start().await?;
+    led.world.kill_worker(0).await?;
+    led.say(Traffic::Open).await?;
+    let mut client = led.client().await?;
+    client.execute("select 1").await?;
+
+    // As it was when the database was still cut off.
+    let pool = &led.world.database.pool;
+    for statement in [
+        "update routes set traffic = 'cut', change = 5, generation = 3",
+        "update route_changes set newest = 5",
+    ] {
+        sqlx::query(statement).execute(pool).await?;
+    }
+    let begun = Instant::now();
+    while client.execute("select 1").await.is_ok() {
+        anyhow::ensure!(begun.elapsed() < PATIENCE, "it is led as before");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let mut client = NewClient::of(&led).await?;
+    client.waits().await?;
+    led.say(Traffic::Open).await?;
+    client.served().await?;
     Ok(())
 }
 

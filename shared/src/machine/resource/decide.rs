@@ -122,7 +122,7 @@ fn keep(facts: &Facts) -> Next {
         return Decision::record(Event::DestroyRequested);
     }
     match facts.seen {
-        Seen::Answers { .. } if is_to_be_pointed(facts) => point(),
+        Seen::Answers { .. } if facts.endpoint != EndpointView::Pointed => follow(facts),
         Seen::Answers { restarted: true } => Decision::record(Event::RestartSeen),
         Seen::Absent {
             outage: Outage::TimedOut,
@@ -139,7 +139,7 @@ fn watch(facts: &Facts) -> Next {
         return Decision::record(Event::DestroyRequested);
     }
     match facts.seen {
-        Seen::Answers { .. } if is_to_be_pointed(facts) => point(),
+        Seen::Answers { .. } if facts.endpoint != EndpointView::Pointed => follow(facts),
         Seen::Answers { .. } => Decision::record(Event::ServiceBack),
         Seen::Absent { .. } if patience(facts).is_some_and(|most| facts.time_in_state >= most) => {
             Decision::record(Event::RecoveryStarted)
@@ -153,7 +153,7 @@ fn recover(facts: &Facts) -> Next {
         return Decision::record(Event::DestroyRequested);
     }
     match facts.seen {
-        Seen::Answers { .. } if is_to_be_pointed(facts) => point(),
+        Seen::Answers { .. } if facts.endpoint != EndpointView::Pointed => follow(facts),
         Seen::Answers { .. } => Decision::record(Event::ServiceBack),
         Seen::Nothing => Decision::perform(Step::Probe, cadence::troubled(facts.cadence)),
         Seen::Absent { outage, .. } => match facts.attached {
@@ -186,12 +186,17 @@ fn remove(facts: &Facts) -> Next {
     Decision::perform(Step::AwaitRemoval, cadence::waiting(facts.time_in_state))
 }
 
-/// An endpoint that holds passwords gets them after the server: before, nobody could log in.
-fn is_to_be_pointed(facts: &Facts) -> bool {
-    let is_instructed = facts
+/// Points the endpoint once the participant has been told: one that holds passwords gets them after the
+/// server, for before that nobody could log in.
+fn follow(facts: &Facts) -> Next {
+    let is_told = facts
         .attached
         .is_some_and(|attached| attached.instruction == Instruction::Acknowledged);
-    is_instructed && facts.endpoint != EndpointView::Pointed
+    if is_told {
+        point()
+    } else {
+        Decision::rest(cadence::troubled(facts.cadence))
+    }
 }
 
 fn point() -> Next {
