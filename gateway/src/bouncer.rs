@@ -2,17 +2,20 @@
 
 mod console;
 mod ini;
+mod listening;
 mod process;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use futures::future::try_join_all;
 use shared::domain::Traffic;
 use shared::ids::ResourceId;
 use shared::process::ProcessError;
 use shared::secret::Secret;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::certificate::Certificates;
 use crate::files::write_private;
@@ -24,6 +27,13 @@ use process::Running;
 pub(crate) use console::Load;
 pub(crate) use ini::{Pooling, Settings};
 pub(crate) use process::{Start, lifetime};
+
+/// How often in a row a console may be late before its process is taken to hang, and ended.
+const LATE_UNTIL_ENDED: u32 = 3;
+
+/// Least time between two orders to read the files: with ten thousand databases it takes a fifth of a
+/// second in which nobody is served.
+const RELOAD_PAUSE: Duration = Duration::from_millis(50);
 
 /// A `PgBouncer` is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +53,10 @@ pub(crate) struct Bouncer {
     start: Start,
     password: Secret,
     running: Option<(Running, Console)>,
-    /// Whether the running process has read the files as they are.
-    is_loaded: bool,
+    /// Moment it was last told to read its files.
+    reloaded_at: Option<Instant>,
+    /// How often in a row its console did not answer in time.
+    late: u32,
 }
 
 impl Bouncer {
@@ -55,7 +67,8 @@ impl Bouncer {
             start,
             password,
             running: None,
-            is_loaded: false,
+            reloaded_at: None,
+            late: 0,
         }
     }
 
@@ -93,19 +106,46 @@ impl Bouncer {
         certificates: &Certificates,
     ) -> Result<Vec<ResourceId>, BouncerError> {
         let entries = ini::entries(self.settings.pooling, leads);
-        if self.write_files(leads, &entries, certificates)? {
-            self.is_loaded = false;
-        }
+        let mark = self.write_files(leads, &entries, certificates)?;
         self.ensure_running().await?;
+        let converged = self.apply(leads, &entries, &mark).await;
+        let is_late = matches!(&converged, Err(BouncerError::Console(error)) if error.is_late());
+        self.late = if is_late { self.late + 1 } else { 0 };
+        if self.late >= LATE_UNTIL_ENDED {
+            tracing::error!(
+                pooling = self.pooling().name(),
+                "PgBouncer hangs; it is ended"
+            );
+            self.late = 0;
+            self.end().await?;
+        }
+        converged
+    }
+
+    /// Has the files read, and gives the orders that make `leads` true.
+    async fn apply(
+        &mut self,
+        leads: &BTreeMap<String, Lead>,
+        entries: &BTreeMap<String, Entry>,
+        mark: &str,
+    ) -> Result<Vec<ResourceId>, BouncerError> {
         let Some((_, console)) = &mut self.running else {
             return Ok(Vec::new());
         };
-        if !self.is_loaded {
+        if console.mark().await? != mark {
+            if let Some(at) = self.reloaded_at {
+                sleep(RELOAD_PAUSE.saturating_sub(at.elapsed())).await;
+            }
+            self.reloaded_at = Some(Instant::now());
             console.reload().await?;
+            if console.mark().await? != mark {
+                return Err(BouncerError::NotTakenUp {
+                    name: "its files".to_owned(),
+                });
+            }
         }
         let shown = console.databases().await?;
-        check_taken_up(&entries, &shown)?;
-        self.is_loaded = true;
+        check_taken_up(entries, &shown)?;
         let servers = console.servers().await?;
         settle(console, leads, &shown, &servers).await?;
         let shown = console.databases().await?;
@@ -129,47 +169,54 @@ impl Bouncer {
         Ok(self.start.end().await?)
     }
 
-    /// Tells whether any file is another one now.
+    /// Gives the mark of what the files say.
     fn write_files(
         &self,
         leads: &BTreeMap<String, Lead>,
         entries: &BTreeMap<String, Entry>,
         certificates: &Certificates,
-    ) -> Result<bool, BouncerError> {
+    ) -> Result<String, BouncerError> {
         let account = &self.start.account;
         account.make_private_directory(&self.start.directory)?;
         account.check_reaches(&self.start.directory)?;
         let own = &certificates.own;
         let users = ini::users(&self.password, leads);
+        let ini = ini::ini(&self.settings, entries);
+        let certificate = own.certificate_pem.as_str();
+        let mark = ini::mark_of(&[&ini, &users, certificate, &certificates.authority]);
+        let ini = format!("{ini}{} = {mark}\n", ini::MARK);
         // Users before databases: nobody is let in to a database without one.
         let files = [
             (ini::AUTHORITY, certificates.authority.as_ref()),
             (ini::KEY, own.key_pem.expose()),
-            (ini::CERTIFICATE, own.certificate_pem.as_str()),
+            (ini::CERTIFICATE, certificate),
             (ini::USERS, users.as_str()),
-            (ini::INI, &ini::ini(&self.settings, entries)),
+            (ini::INI, ini.as_str()),
         ];
-        let mut changed = false;
         for (name, content) in files {
-            changed |= write_private(account, &self.start.directory.join(name), content)?;
+            write_private(account, &self.start.directory.join(name), content)?;
         }
-        Ok(changed)
+        Ok(mark)
     }
 
     /// Takes over what a former gateway left, or starts it.
     async fn ensure_running(&mut self) -> Result<(), BouncerError> {
-        if self.running.is_some() {
+        let has_ended = timeout(Duration::from_millis(1), self.ended())
+            .await
+            .is_ok();
+        if self.running.is_some() && !has_ended {
             return Ok(());
         }
         let (port, password) = (self.settings.port, &self.password);
         let console = |pid| Console::new(&process::sockets_of(pid), port, password);
         let pooling = self.settings.pooling.name();
-        if let Some(left) = self.start.find()? {
+        for left in self.start.left()? {
             let mut console = console(left.pid());
-            // One that listens elsewhere has no such socket, and is started anew.
-            if console.ping().await.is_ok() {
+            // One that listens elsewhere has no such sockets, and is started anew.
+            let serves = listening::listens(left.pid(), self.settings.listen, port)
+                && (console.ping().await.is_ok() || console.ping().await.is_ok());
+            if serves {
                 tracing::info!(pooling, pid = left.pid(), "took over a PgBouncer");
-                self.is_loaded = false;
                 self.running = Some((Running::Adopted(left), console));
                 return Ok(());
             }
@@ -178,7 +225,6 @@ impl Bouncer {
         let pid = running.pid();
         tracing::info!(pooling, pid, "started a PgBouncer");
         let console = console(pid);
-        self.is_loaded = true;
         self.running = Some((running, console));
         Ok(())
     }
@@ -192,9 +238,12 @@ fn check_taken_up(
     let taken_up = |(name, entry): &(&String, &Entry)| {
         shown.get(*name).is_some_and(|shown| shown.entry == **entry)
     };
-    match entries.iter().find(|entry| !taken_up(entry)) {
+    let missing = entries.iter().find(|entry| !taken_up(entry));
+    let missing = missing.map(|(name, _)| name);
+    let left = shown.keys().find(|name| !entries.contains_key(*name));
+    match missing.or(left) {
         None => Ok(()),
-        Some((name, _)) => Err(BouncerError::NotTakenUp { name: name.clone() }),
+        Some(name) => Err(BouncerError::NotTakenUp { name: name.clone() }),
     }
 }
 
@@ -206,13 +255,17 @@ async fn settle(
     servers: &[ServerConnection],
 ) -> Result<(), BouncerError> {
     let mut pauses = Vec::new();
+    let mut by_name: BTreeMap<&str, Vec<&ServerConnection>> = BTreeMap::new();
+    for server in servers {
+        by_name.entry(&server.name).or_default().push(server);
+    }
     for (name, lead) in leads {
         let Some(shown) = shown.get(name) else {
             continue;
         };
-        let is_stale = servers
-            .iter()
-            .any(|server| server.name == *name && is_elsewhere(server, lead));
+        let servers = by_name.get(name.as_str());
+        let is_stale =
+            servers.is_some_and(|servers| servers.iter().any(|server| is_elsewhere(server, lead)));
         let has_clients = !shown.paused || shown.connections > 0;
         let kill = is_stale || (lead.traffic == Traffic::Cut && has_clients);
         if kill {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::clock::Clock;
-use shared::pki::{CertificateAuthority, Identity};
+use shared::pki::{CertificateAuthority, HotIdentity, Identity};
 use shared::secret::Secret;
 
 /// How long before its end a certificate of ours is made anew.
@@ -35,6 +35,8 @@ pub(crate) struct Keeper {
     clock: Arc<dyn Clock>,
     source: Source,
     made: Option<(Identity, DateTime<Utc>)>,
+    /// The last that was usable.
+    good: Option<Identity>,
 }
 
 impl std::fmt::Debug for Keeper {
@@ -54,14 +56,27 @@ impl Keeper {
             clock,
             source,
             made: None,
+            good: None,
         }
     }
 
-    /// What is to be used now.
+    /// What is to be used now: the last one that was usable if the newest is not, with the reason.
     ///
     /// # Errors
-    /// A file that cannot be read, or a certificate that cannot be made.
-    pub(crate) fn current(&mut self) -> anyhow::Result<Certificates> {
+    /// There was no usable one yet.
+    pub(crate) fn current(&mut self) -> anyhow::Result<(Certificates, Option<String>)> {
+        let newest = self.newest();
+        let (own, problem) = match (newest, &self.good) {
+            (Ok(own), _) => (own, None),
+            (Err(error), Some(good)) => (good.clone(), Some(format!("{error:#}"))),
+            (Err(error), None) => return Err(error),
+        };
+        self.good = Some(own.clone());
+        let authority = self.authority.certificate_pem_shared();
+        Ok((Certificates { own, authority }, problem))
+    }
+
+    fn newest(&mut self) -> anyhow::Result<Identity> {
         let own = match &self.source {
             Source::Files { certificate, key } => {
                 let read = |path: &PathBuf| {
@@ -75,10 +90,9 @@ impl Keeper {
             }
             Source::Authority { host } => self.made_for(&host.clone())?,
         };
-        Ok(Certificates {
-            own,
-            authority: self.authority.certificate_pem_shared(),
-        })
+        // PgBouncer would not start with a pair that does not belong together.
+        HotIdentity::new(&own).context("use the certificate for clients")?;
+        Ok(own)
     }
 
     /// A certificate of ours for `host`, the same for some hours.

@@ -31,7 +31,7 @@ pub(crate) fn write_private(
         .map_err(ProcessError::file("write", &next))?;
     file.write_all(content.as_bytes())
         .map_err(ProcessError::file("write", &next))?;
-    account.give(&next)?;
+    account.give_file(&file, &next)?;
     fs::rename(&next, path).map_err(ProcessError::file("replace", path))?;
     Ok(true)
 }

@@ -154,6 +154,9 @@ impl Validate for GatewayOptions {
         self.database.problems(problems);
         self.encryption_key.problems(problems);
         self.log.problems(problems);
+        if self.database.database_connections < 2 {
+            problems.push("--database-connections: must be 2 or more, for one listens".to_owned());
+        }
         if !self.root.is_absolute() {
             problems.push("--root: must be an absolute path".to_owned());
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use metrics::{counter, gauge, histogram};
 use shared::db::gateways::{self, NewGateway, Progress};
 use shared::db::routes::{self, CHANNEL};
+use shared::ids::ResourceId;
 use shared::secret::Vault;
 use shared::telemetry::metrics::gateway as names;
 use shared::telemetry::{Readiness, chain};
@@ -30,7 +31,7 @@ const HURRIED: Duration = Duration::from_millis(20);
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Longest time for one call to the control database.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A replica of the gateway.
 #[derive(Debug)]
@@ -55,9 +56,15 @@ pub(crate) struct State {
     read: u64,
     /// Whether the routes were read at all.
     has_read: bool,
+    /// Whether reading failed since: what was there may have been put back meanwhile.
+    reads_anew: bool,
+    /// Why it could not be read the last time; none if it could.
+    read_problem: Option<String>,
     /// Whether the control database has its row.
     has_entered: bool,
     progress: Progress,
+    /// Why clients are shown a former certificate; none if they are not.
+    certificate_problem: Option<String>,
     /// Moment of the last look that found both bouncers as they should be.
     well_at: Option<Instant>,
 }
@@ -67,7 +74,27 @@ impl State {
     fn is_due(&self) -> bool {
         let is_new = self.progress.applied != self.read;
         let looked = self.well_at.is_some_and(|at| at.elapsed() < LOOK);
-        is_new || !looked || !self.progress.unsettled.is_empty()
+        is_new || !looked || self.waits_for_clients() || self.progress.problem.is_some()
+    }
+
+    /// Whether a word is not in force yet that will be.
+    fn waits_for_clients(&self) -> bool {
+        let readable = |resource: &&ResourceId| !self.table.unreadable().contains(resource);
+        self.progress
+            .unsettled
+            .iter()
+            .any(|resource| readable(&resource))
+    }
+
+    /// Why it does not do all that it should, although both bouncers are what it knows.
+    fn problem(&self) -> Option<String> {
+        let unreadable = self.table.unreadable();
+        let unreadable = unreadable.first().map(|first| {
+            let number = unreadable.len();
+            format!("{number} routes cannot be read (is the encryption key another one?): {first}")
+        });
+        let certificate = self.certificate_problem.clone();
+        self.read_problem.clone().or(certificate).or(unreadable)
     }
 }
 
@@ -80,10 +107,10 @@ impl Replica {
                 listener = self.listen().await;
             }
             self.round().await;
-            let pause = if self.state.progress.unsettled.is_empty() {
-                BEAT
-            } else {
+            let pause = if self.state.waits_for_clients() {
                 HURRIED
+            } else {
+                BEAT
             };
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -98,9 +125,16 @@ impl Replica {
     /// Reads what changed, makes the bouncers so, and says how far it is.
     async fn round(&mut self) {
         let began = Instant::now();
-        if let Err(error) = self.read().await {
+        let read = self.read().await;
+        self.state.read_problem = read.as_ref().err().map(|error| format!("{error:#}"));
+        if let Err(error) = read {
             counter!(names::FAILURES, "part" => "read").increment(1);
             warn("routes cannot be read", &*error);
+            self.state.reads_anew = true;
+            self.state
+                .progress
+                .problem
+                .clone_from(&self.state.read_problem);
         }
         let both_run = self.session.is_running() && self.transaction.is_running();
         if self.state.has_read && (self.state.is_due() || !both_run) {
@@ -118,19 +152,29 @@ impl Replica {
             timeout(PATIENCE, gateways::enter(&self.pool, &self.identity)).await??;
             self.state.has_entered = true;
         }
-        let changes = routes::changed_since(&self.pool, self.state.read);
-        let (newest, changed) = timeout(PATIENCE, changes).await??;
-        if newest < self.state.read {
-            // The control database was put back: what it counts on from there are other changes.
-            tracing::warn!(newest, read = self.state.read, "the routes are read anew");
-            let (newest, all) = timeout(PATIENCE, routes::changed_since(&self.pool, 0)).await??;
-            self.state.table = Table::of(all, &self.vault)?;
-            self.state.read = newest;
-            self.state.well_at = None;
+        let from = if self.state.reads_anew {
+            0
         } else {
-            self.state.table.take_up(changed, &self.vault)?;
-            self.state.read = newest;
+            self.state.read
+        };
+        let changes = routes::changed_since(&self.pool, from);
+        let (newest, changed) = timeout(PATIENCE, changes).await??;
+        if newest < from {
+            // The control database was put back: what it counts on from there are other changes.
+            tracing::warn!(newest, read = from, "the routes are read anew");
+            self.state.reads_anew = true;
+            return Box::pin(self.read()).await;
         }
+        if self.state.reads_anew {
+            self.state.table = Table::of(changed, &self.vault);
+            // Nothing of it is in force before it was applied.
+            self.state.progress.applied = 0;
+            self.state.well_at = None;
+            self.state.reads_anew = false;
+        } else {
+            self.state.table.take_up(changed, &self.vault);
+        }
+        self.state.read = newest;
         self.state.has_read = true;
         gauge!(names::ROUTES).set(count(self.state.table.leads().len()));
         Ok(())
@@ -140,14 +184,19 @@ impl Replica {
     async fn apply(&mut self) {
         let read = self.state.read;
         match self.converge().await {
-            Ok(unsettled) => {
+            Ok(mut unsettled) => {
+                unsettled.extend(self.state.table.unreadable());
+                let problem = self.state.problem();
+                match &problem {
+                    None => self.readiness.set_ready(),
+                    Some(problem) => self.readiness.set_not_ready(problem.clone()),
+                }
                 self.state.progress = Progress {
                     applied: read,
                     unsettled,
-                    problem: None,
+                    problem,
                 };
                 self.state.well_at = Some(Instant::now());
-                self.readiness.set_ready();
             }
             Err(error) => {
                 counter!(names::FAILURES, "part" => "apply").increment(1);
@@ -159,8 +208,9 @@ impl Replica {
         }
     }
 
-    async fn converge(&mut self) -> Result<Vec<shared::ids::ResourceId>, anyhow::Error> {
-        let certificates = self.certificates.current()?;
+    async fn converge(&mut self) -> Result<Vec<ResourceId>, anyhow::Error> {
+        let (certificates, problem) = self.certificates.current()?;
+        self.state.certificate_problem = problem;
         let leads = self.state.table.leads();
         let (session, transaction) = tokio::join!(
             self.session.converge(leads, &certificates),
@@ -215,7 +265,10 @@ async fn heard(listener: &mut Option<PgListener>) {
     // A lost connection may have lost notifications: a round follows in either case.
     if !matches!(listening.try_recv().await, Ok(Some(_))) {
         *listener = None;
+        return;
     }
+    // One round is for all of them.
+    while listening.next_buffered().is_some() {}
 }
 
 fn warn(what: &'static str, error: &(dyn std::error::Error + 'static)) {

@@ -123,6 +123,8 @@ async fn build(
                 .root
                 .join(format!("{}.log", settings.pooling.name())),
             lifetime: bouncer::lifetime(options.die_together),
+            listen: options.listen,
+            port,
         };
         Bouncer::new(settings, start, root.password.clone())
     };

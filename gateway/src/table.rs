@@ -1,6 +1,6 @@
 //! The routes as this replica knows them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::db::resources::verifier_context;
 use shared::db::routes::StoredRoute;
@@ -35,36 +35,37 @@ pub(crate) struct Lead {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     leads: BTreeMap<String, Lead>,
+    /// Resources whose newest word cannot be read: led as before, or not at all.
+    unreadable: BTreeSet<ResourceId>,
 }
 
 impl Table {
     /// That of these routes alone.
-    ///
-    /// # Errors
-    /// As [`Table::take_up`].
-    pub(crate) fn of(all: Vec<StoredRoute>, vault: &Vault) -> Result<Self, VaultError> {
+    pub(crate) fn of(all: Vec<StoredRoute>, vault: &Vault) -> Self {
         let mut table = Self::default();
-        table.take_up(all, vault)?;
-        Ok(table)
+        table.take_up(all, vault);
+        table
     }
 
-    /// Takes up what changed.
-    ///
-    /// # Errors
-    /// [`VaultError`] if a verifier cannot be opened; then nothing was taken up.
-    pub(crate) fn take_up(
-        &mut self,
-        changed: Vec<StoredRoute>,
-        vault: &Vault,
-    ) -> Result<(), VaultError> {
-        let opened = changed.into_iter().map(|route| open(route, vault));
-        for (name, lead) in opened.collect::<Result<Vec<_>, _>>()? {
-            match lead {
-                Some(lead) => drop(self.leads.insert(name, lead)),
-                None => drop(self.leads.remove(&name)),
+    /// Takes up what changed, but for what cannot be read: that is nobody else's trouble.
+    pub(crate) fn take_up(&mut self, changed: Vec<StoredRoute>, vault: &Vault) {
+        for route in changed {
+            let resource = route.resource;
+            self.unreadable.remove(&resource);
+            match open(route, vault) {
+                Ok((name, Some(lead))) => drop(self.leads.insert(name, lead)),
+                Ok((name, None)) => drop(self.leads.remove(&name)),
+                Err(error) => {
+                    tracing::error!(resource.id = %resource, %error, "a route cannot be read");
+                    self.unreadable.insert(resource);
+                }
             }
         }
-        Ok(())
+    }
+
+    /// Resources whose newest word cannot be read.
+    pub(crate) fn unreadable(&self) -> &BTreeSet<ResourceId> {
+        &self.unreadable
     }
 
     /// Every lead, by name.
@@ -121,24 +122,25 @@ mod tests {
             route(&vault, resource, Some(1)),
             route(&vault, resource, Some(2)),
         ];
-        table.take_up(words, &vault).unwrap();
+        table.take_up(words, &vault);
         assert_eq!(table.leads()["shop_1"].upstream.port, 2);
-        table
-            .take_up(vec![route(&vault, resource, None)], &vault)
-            .unwrap();
+        table.take_up(vec![route(&vault, resource, None)], &vault);
         assert!(table.leads().is_empty());
     }
 
     #[test]
-    fn what_cannot_be_opened_changes_nothing() {
+    fn what_cannot_be_opened_is_nobody_elses_trouble() {
         let vault = Vault::from_base64(&Vault::random_key()).unwrap();
         let other = Vault::from_base64(&Vault::random_key()).unwrap();
-        let (mut table, resource) = (Table::default(), ResourceId::new());
+        let (mut table, resource, bad) = (Table::default(), ResourceId::new(), ResourceId::new());
         let words = vec![
+            route(&other, bad, Some(2)),
             route(&vault, resource, Some(1)),
-            route(&other, ResourceId::new(), Some(2)),
         ];
-        assert!(table.take_up(words, &vault).is_err());
-        assert!(table.leads().is_empty());
+        table.take_up(words, &vault);
+        assert_eq!(table.leads()["shop_1"].resource, resource);
+        assert_eq!(table.unreadable().iter().collect::<Vec<_>>(), [&bad]);
+        table.take_up(vec![route(&vault, bad, None)], &vault);
+        assert!(table.unreadable().is_empty());
     }
 }

@@ -10,13 +10,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
-use super::ini::{CONSOLE_ROLE, Entry};
+use super::ini::{CONSOLE_ROLE, Entry, MARK};
 
 /// Name of the database that is the console.
 const CONSOLE: &str = "pgbouncer";
 
 /// Longest time for one answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Longest time to wait for clients to leave a database that is paused: the order is given at once,
 /// and whether they left is seen by later looks.
@@ -41,6 +41,13 @@ pub(crate) enum ConsoleError {
     Late { order: String },
     #[error("the console of PgBouncer answers {order:?} without a usable {column:?}")]
     Malformed { order: String, column: &'static str },
+}
+
+impl ConsoleError {
+    /// Whether the process is there and does not answer.
+    pub(crate) const fn is_late(&self) -> bool {
+        matches!(self, Self::Late { .. })
+    }
 }
 
 /// A database as the console shows it.
@@ -149,6 +156,15 @@ impl Console {
             shown.remove(CONSOLE);
             shown
         })
+    }
+
+    /// The mark of the files that it has read last; empty before the first.
+    pub(crate) async fn mark(&mut self) -> Result<String, ConsoleError> {
+        let order = "SHOW CONFIG";
+        let rows = self.ask(order).await?;
+        let mut rows = rows.iter().map(|row| Row { order, row });
+        let found = rows.find(|row| row.text("key") == MARK);
+        Ok(found.map(|row| row.text("value")).unwrap_or_default())
     }
 
     /// Every connection to a server, those that are being made too.

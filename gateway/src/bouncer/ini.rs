@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use sha2::{Digest as _, Sha256};
 use shared::secret::Secret;
 
 use crate::table::Lead;
@@ -17,8 +18,9 @@ pub(crate) const AUTHORITY: &str = "authority.crt";
 /// Who may use the console: we. Customers' roles have an id in their names.
 pub(crate) const CONSOLE_ROLE: &str = "ringmaster_gateway";
 
-/// How long connections of a server are kept that no client uses.
-const IDLE_SECONDS: u32 = 60;
+/// A setting without any effect here that the console shows: it holds a digest of what the files say,
+/// by which one knows that they were read.
+pub(crate) const MARK: &str = "syslog_ident";
 
 /// How connections to servers are given to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +37,15 @@ impl Pooling {
         match self {
             Self::Session => "session",
             Self::Transaction => "transaction",
+        }
+    }
+
+    /// How long a connection to a server is kept that no client uses, in seconds: one that is kept for
+    /// sessions is missing for pooled ones.
+    const fn idle_seconds(self) -> u32 {
+        match self {
+            Self::Session => 5,
+            Self::Transaction => 60,
         }
     }
 
@@ -81,7 +92,22 @@ pub(crate) fn entries(pooling: Pooling, leads: &BTreeMap<String, Lead>) -> BTree
         .collect()
 }
 
-/// `pgbouncer.ini`. Nothing in it is secret.
+/// The mark of all that the files say.
+pub(crate) fn mark_of(parts: &[&str]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part.len().to_be_bytes());
+        digest.update(part);
+    }
+    let digest = digest.finalize();
+    let hex: Vec<String> = digest[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    hex.concat()
+}
+
+/// `pgbouncer.ini`, but for its mark. Nothing in it is secret.
 pub(crate) fn ini(settings: &Settings, entries: &BTreeMap<String, Entry>) -> String {
     let databases: Vec<String> = entries.iter().map(database_line).collect();
     let settings = fixed(settings);
@@ -128,7 +154,10 @@ fn fixed(settings: &Settings) -> Vec<(&'static str, String)> {
         ),
         ("server_connect_timeout", text("3")),
         ("server_login_retry", text("0.2")),
-        ("server_idle_timeout", IDLE_SECONDS.to_string()),
+        (
+            "server_idle_timeout",
+            settings.pooling.idle_seconds().to_string(),
+        ),
         ("client_tls_sslmode", text("require")),
         ("client_tls_cert_file", text(CERTIFICATE)),
         ("client_tls_key_file", text(KEY)),

@@ -1,5 +1,6 @@
 //! One `PgBouncer` process: started, taken over from a former gateway, ended.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use shared::process::{
 use tokio::time::{Instant, sleep};
 
 use super::console::Console;
+use super::listening::listens;
 
 /// Longest time from start to the first answer of its console.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -66,14 +68,18 @@ pub(crate) struct Start {
     pub directory: PathBuf,
     pub log: PathBuf,
     pub lifetime: Lifetime,
+    /// Where clients are served.
+    pub listen: IpAddr,
+    pub port: u16,
 }
 
 impl Start {
-    /// The process that a former gateway left, if there is exactly one.
-    pub(crate) fn find(&self) -> Result<Option<RunningProcess>, ProcessError> {
+    /// What a former gateway may have left. Others that work in the directory are not meant, such as a
+    /// shell of somebody who looks around there.
+    pub(crate) fn left(&self) -> Result<Vec<RunningProcess>, ProcessError> {
         let mut found = processes_in(&self.directory)?;
-        let only = found.pop().filter(|_| found.is_empty());
-        Ok(only)
+        found.retain(|process| is_bouncer(process.pid()));
+        Ok(found)
     }
 
     /// Starts it, and returns when its console answers. One that is left over is ended.
@@ -96,7 +102,14 @@ impl Start {
                     return Err(self.failed(outcome));
                 }
                 answered = console.ping() => match answered {
-                    Ok(()) => return Ok(Running::Child(Box::new(child))),
+                    Ok(()) if listens(child.pid(), self.listen, self.port) => {
+                        return Ok(Running::Child(Box::new(child)));
+                    }
+                    Ok(()) => {
+                        self.end().await?;
+                        let place = format!("no socket at {}:{}", self.listen, self.port);
+                        return Err(self.failed(place));
+                    }
                     Err(error) => tracing::debug!(%error, "PgBouncer is not ready yet"),
                 },
             }
@@ -129,6 +142,11 @@ pub(crate) const fn lifetime(die_together: bool) -> Lifetime {
     } else {
         Lifetime::Outlives
     }
+}
+
+fn is_bouncer(pid: u32) -> bool {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim() == "pgbouncer"
 }
 
 /// Where the socket of a process is: its working directory, by a path that is short.

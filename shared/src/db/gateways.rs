@@ -209,6 +209,28 @@ pub async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<Gateway>, DbError>
     .map_err(DbError::during("read the gateways"))
 }
 
+/// Clears the alerts about replicas that are not there any more.
+pub async fn clear_alerts_of_gone(
+    executor: impl PgExecutor<'_>,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        update alerts
+        set cleared_at = greatest($1, raised_at)
+        where
+            subject_kind = 'gateway'
+            and cleared_at is null
+            and not exists (select from gateways where gateways.id = alerts.subject_id)
+        "#,
+        now,
+    )
+    .execute(executor)
+    .await
+    .map_err(DbError::during("clear the alerts of gateways"))?;
+    Ok(())
+}
+
 fn live_for() -> PgInterval {
     PgInterval {
         months: 0,

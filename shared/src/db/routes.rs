@@ -41,6 +41,11 @@ pub enum Heard {
 pub async fn hear(pool: &PgPool, word: &Word<'_>) -> Result<Heard, DbError> {
     let failed = DbError::during("change a route");
     let mut transaction = pool.begin().await.map_err(failed)?;
+    // Whoever is frozen in here holds up nobody else for long.
+    sqlx::query!("set local idle_in_transaction_session_timeout = '2s'")
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
     // Held until the end: replicas that have seen a change have seen all before it.
     let newest =
         sqlx::query_scalar!(r#"select newest as "newest!" from route_changes for no key update"#)

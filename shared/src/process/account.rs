@@ -1,8 +1,8 @@
 //! Users of the operating system that children run as.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown, fchown};
 use std::path::{Path, PathBuf};
 
 use super::ProcessError;
@@ -78,6 +78,15 @@ impl Account {
             return Ok(());
         }
         chown(path, Some(self.uid), Some(self.gid))
+            .map_err(ProcessError::file("change owner of", path))
+    }
+
+    /// Gives an open file to this user, whatever its name stands for by now; `path` is for messages.
+    pub fn give_file(&self, file: &File, path: &Path) -> Result<(), ProcessError> {
+        if !self.needs_switch() {
+            return Ok(());
+        }
+        fchown(file, Some(self.uid), Some(self.gid))
             .map_err(ProcessError::file("change owner of", path))
     }
 

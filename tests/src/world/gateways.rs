@@ -89,12 +89,12 @@ impl RunningGateway {
     }
 
     fn end(&self) -> anyhow::Result<()> {
-        let bouncers = self.bouncers()?;
-        self.process.process().signal(Signal::KILL)?;
-        for bouncer in bouncers {
+        // It starts no more of them from here on.
+        self.process.process().signal(Signal::STOP)?;
+        for bouncer in self.bouncers()? {
             bouncer.signal(Signal::KILL)?;
         }
-        Ok(())
+        Ok(self.process.process().signal(Signal::KILL)?)
     }
 }
 

@@ -21,7 +21,6 @@ pub(super) async fn sweep(context: Context) -> Result<(), TurnError> {
     for gateway in gateways::all(&context.pool).await? {
         if !gateway.live && now - gateway.seen_at > REMEMBERED {
             gateways::leave(&context.pool, gateway.id).await?;
-            alerts::clear_all_of(&context.pool, gateway.id.as_uuid(), now).await?;
             continue;
         }
         let silent = (!gateway.live && now - gateway.seen_at > SILENT).then(|| {
@@ -29,10 +28,13 @@ pub(super) async fn sweep(context: Context) -> Result<(), TurnError> {
             format!("nothing was heard of it for {seconds} seconds")
         });
         settle(&context, &gateway, GatewayAlert::Silent, silent).await?;
-        let problem = gateway.problem.clone().filter(|_| gateway.live);
-        settle(&context, &gateway, GatewayAlert::Impaired, problem).await?;
+        // What a silent one said last may be over, or not.
+        if gateway.live {
+            let problem = gateway.problem.clone();
+            settle(&context, &gateway, GatewayAlert::Impaired, problem).await?;
+        }
     }
-    Ok(())
+    Ok(gateways::clear_alerts_of_gone(&context.pool, now).await?)
 }
 
 /// Raises the alert if there is a detail, and clears it if there is none.
