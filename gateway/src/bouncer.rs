@@ -201,19 +201,19 @@ impl Bouncer {
 
     /// Takes over what a former gateway left, or starts it.
     async fn ensure_running(&mut self) -> Result<(), BouncerError> {
-        let has_ended = timeout(Duration::from_millis(1), self.ended())
-            .await
-            .is_ok();
-        if self.running.is_some() && !has_ended {
+        // One that has ended is let go of here at the latest.
+        drop(timeout(Duration::from_millis(1), self.ended()).await);
+        if self.is_running() {
             return Ok(());
         }
         let (port, password) = (self.settings.port, &self.password);
+        let place = (self.settings.listen, port);
         let console = |pid| Console::new(&process::sockets_of(pid), port, password);
         let pooling = self.settings.pooling.name();
         for left in self.start.left()? {
             let mut console = console(left.pid());
             // One that listens elsewhere has no such sockets, and is started anew.
-            let serves = listening::listens(left.pid(), self.settings.listen, port)
+            let serves = listening::listens(left.pid(), place)
                 && (console.ping().await.is_ok() || console.ping().await.is_ok());
             if serves {
                 tracing::info!(pooling, pid = left.pid(), "took over a PgBouncer");
@@ -221,7 +221,7 @@ impl Bouncer {
                 return Ok(());
             }
         }
-        let running = self.start.start(console).await?;
+        let running = self.start.start(place, console).await?;
         let pid = running.pid();
         tracing::info!(pooling, pid, "started a PgBouncer");
         let console = console(pid);

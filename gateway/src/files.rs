@@ -7,8 +7,8 @@ use std::path::Path;
 
 use shared::process::{Account, ProcessError};
 
-/// Makes the file at `path` have this content, readable by `account` only. Tells whether that was a
-/// change. A crash leaves the old content or the new one.
+/// Makes the file at `path` have this content, readable by `account` only; one that has it is left
+/// alone. A crash leaves the old content or the new one.
 ///
 /// # Errors
 /// [`ProcessError::File`] if the file cannot be written.
@@ -16,9 +16,9 @@ pub(crate) fn write_private(
     account: &Account,
     path: &Path,
     content: &str,
-) -> Result<bool, ProcessError> {
+) -> Result<(), ProcessError> {
     if fs::read_to_string(path).is_ok_and(|present| present == content) {
-        return Ok(false);
+        return Ok(());
     }
     let next = path.with_extension("next");
     // One of a crash before this; another user's could not be opened for writing.
@@ -32,12 +32,13 @@ pub(crate) fn write_private(
     file.write_all(content.as_bytes())
         .map_err(ProcessError::file("write", &next))?;
     account.give_file(&file, &next)?;
-    fs::rename(&next, path).map_err(ProcessError::file("replace", path))?;
-    Ok(true)
+    fs::rename(&next, path).map_err(ProcessError::file("replace", path))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]
@@ -45,7 +46,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("users.txt");
         fs::write(path.with_extension("next"), "of a crash").unwrap();
-        let write = |content: &str| write_private(&Account::current(), &path, content).unwrap();
+        // Tells whether the file is another one now.
+        let write = |content: &str| {
+            let inode = || fs::metadata(&path).ok().map(|found| found.ino());
+            let before = inode();
+            write_private(&Account::current(), &path, content).unwrap();
+            inode() != before
+        };
         assert!(write("a"));
         assert!(!write("a"));
         assert!(write("b"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 use shared::db::gateways::{self, NewGateway, Progress};
-use shared::db::routes::{self, CHANNEL};
+use shared::db::routes::{self, CHANNEL, StoredRoute};
 use shared::ids::ResourceId;
 use shared::secret::Vault;
 use shared::telemetry::metrics::gateway as names;
@@ -62,7 +62,12 @@ pub(crate) struct State {
     read_problem: Option<String>,
     /// Whether the control database has its row.
     has_entered: bool,
-    progress: Progress,
+    /// Number of the newest change that both bouncers were made to be.
+    applied: u64,
+    /// Resources whose clients have not left yet, although they shall.
+    waiting: Vec<ResourceId>,
+    /// Why the bouncers are not what they should be; none if they are.
+    bouncer_problem: Option<String>,
     /// Why clients are shown a former certificate; none if they are not.
     certificate_problem: Option<String>,
     /// Moment of the last look that found both bouncers as they should be.
@@ -72,29 +77,34 @@ pub(crate) struct State {
 impl State {
     /// Whether there is something to do, or it is time to look.
     fn is_due(&self) -> bool {
-        let is_new = self.progress.applied != self.read;
+        let is_new = self.applied != self.read;
         let looked = self.well_at.is_some_and(|at| at.elapsed() < LOOK);
-        is_new || !looked || self.waits_for_clients() || self.progress.problem.is_some()
+        is_new || !looked || !self.waiting.is_empty() || self.problem().is_some()
     }
 
-    /// Whether a word is not in force yet that will be.
-    fn waits_for_clients(&self) -> bool {
-        let readable = |resource: &&ResourceId| !self.table.unreadable().contains(resource);
-        self.progress
-            .unsettled
-            .iter()
-            .any(|resource| readable(&resource))
+    /// How far it is, as others are told.
+    fn progress(&self) -> Progress {
+        let unreadable = self.table.unreadable().iter();
+        Progress {
+            applied: self.applied,
+            unsettled: self.waiting.iter().chain(unreadable).copied().collect(),
+            problem: self.problem(),
+        }
     }
 
-    /// Why it does not do all that it should, although both bouncers are what it knows.
+    /// Why it does not do all that it should.
     fn problem(&self) -> Option<String> {
         let unreadable = self.table.unreadable();
         let unreadable = unreadable.first().map(|first| {
             let number = unreadable.len();
             format!("{number} routes cannot be read (is the encryption key another one?): {first}")
         });
-        let certificate = self.certificate_problem.clone();
-        self.read_problem.clone().or(certificate).or(unreadable)
+        let others = [
+            &self.bouncer_problem,
+            &self.read_problem,
+            &self.certificate_problem,
+        ];
+        others.into_iter().flatten().next().cloned().or(unreadable)
     }
 }
 
@@ -107,10 +117,10 @@ impl Replica {
                 listener = self.listen().await;
             }
             self.round().await;
-            let pause = if self.state.waits_for_clients() {
-                HURRIED
-            } else {
+            let pause = if self.state.waiting.is_empty() {
                 BEAT
+            } else {
+                HURRIED
             };
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -131,10 +141,6 @@ impl Replica {
             counter!(names::FAILURES, "part" => "read").increment(1);
             warn("routes cannot be read", &*error);
             self.state.reads_anew = true;
-            self.state
-                .progress
-                .problem
-                .clone_from(&self.state.read_problem);
         }
         let both_run = self.session.is_running() && self.transaction.is_running();
         if self.state.has_read && (self.state.is_due() || !both_run) {
@@ -157,18 +163,17 @@ impl Replica {
         } else {
             self.state.read
         };
-        let changes = routes::changed_since(&self.pool, from);
-        let (newest, changed) = timeout(PATIENCE, changes).await??;
+        let (mut newest, mut changed) = self.changed_since(from).await?;
         if newest < from {
             // The control database was put back: what it counts on from there are other changes.
             tracing::warn!(newest, read = from, "the routes are read anew");
             self.state.reads_anew = true;
-            return Box::pin(self.read()).await;
+            (newest, changed) = self.changed_since(0).await?;
         }
         if self.state.reads_anew {
             self.state.table = Table::of(changed, &self.vault);
             // Nothing of it is in force before it was applied.
-            self.state.progress.applied = 0;
+            self.state.applied = 0;
             self.state.well_at = None;
             self.state.reads_anew = false;
         } else {
@@ -180,31 +185,30 @@ impl Replica {
         Ok(())
     }
 
+    async fn changed_since(&self, applied: u64) -> anyhow::Result<(u64, Vec<StoredRoute>)> {
+        Ok(timeout(PATIENCE, routes::changed_since(&self.pool, applied)).await??)
+    }
+
     /// Both bouncers, or a problem.
     async fn apply(&mut self) {
-        let read = self.state.read;
-        match self.converge().await {
-            Ok(mut unsettled) => {
-                unsettled.extend(self.state.table.unreadable());
-                let problem = self.state.problem();
-                match &problem {
-                    None => self.readiness.set_ready(),
-                    Some(problem) => self.readiness.set_not_ready(problem.clone()),
-                }
-                self.state.progress = Progress {
-                    applied: read,
-                    unsettled,
-                    problem,
-                };
+        let converged = self.converge().await;
+        let problem = converged.as_ref().err().map(|error| format!("{error:#}"));
+        self.state.bouncer_problem = problem;
+        match converged {
+            Ok(waiting) => {
+                self.state.applied = self.state.read;
+                self.state.waiting = waiting;
                 self.state.well_at = Some(Instant::now());
             }
             Err(error) => {
                 counter!(names::FAILURES, "part" => "apply").increment(1);
                 warn("PgBouncer is not what it should be", &*error);
-                self.state.progress.problem = Some(format!("{error:#}"));
                 self.state.well_at = None;
-                self.readiness.set_not_ready(format!("{error:#}"));
             }
+        }
+        match self.state.problem() {
+            None => self.readiness.set_ready(),
+            Some(problem) => self.readiness.set_not_ready(problem),
         }
     }
 
@@ -234,7 +238,8 @@ impl Replica {
         if !self.state.has_entered {
             return Ok(());
         }
-        let beat = gateways::beat(&self.pool, self.identity.id, &self.state.progress);
+        let progress = self.state.progress();
+        let beat = gateways::beat(&self.pool, self.identity.id, &progress);
         let is_known = timeout(PATIENCE, beat).await??;
         self.state.has_entered = is_known;
         Ok(())

@@ -11,11 +11,10 @@ use shared::config;
 use shared::db::{self, gateways};
 use shared::ids::GatewayId;
 use shared::pki::stored;
-use shared::process::{Account, StopSignals, exit_code, raise_file_limit};
+use shared::process::{Account, exit_code, raise_file_limit};
 use shared::secret::Secret;
-use shared::telemetry::{self, Readiness, StatusServer};
+use shared::telemetry::{self, Readiness};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::bouncer::{self, Bouncer, Pooling, Settings, Start};
 use crate::certificate::{Keeper, Source};
@@ -39,34 +38,13 @@ fn start(clock: Arc<dyn Clock>) -> anyhow::Result<()> {
         .worker_threads(1)
         .enable_all()
         .build()?;
-    let served = runtime.block_on(serve(options, clock));
+    let work = telemetry::serve(
+        (SERVICE, "the gateway"),
+        options.metrics_listen,
+        |readiness, stop| run(options, clock, readiness, stop),
+    );
+    let served = runtime.block_on(work);
     runtime.shutdown_background();
-    served
-}
-
-async fn serve(options: GatewayOptions, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
-    let metrics = telemetry::install_recorder(SERVICE)?;
-    let stop = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    let readiness = Readiness::not_yet("the gateway starts");
-    if let Some(address) = options.metrics_listen {
-        let status = StatusServer::bind(address, metrics.clone(), readiness.clone()).await?;
-        tasks.spawn(status.serve(stop.clone()));
-    }
-    tasks.spawn(metrics.upkeep(stop.clone()));
-    let mut asked_to_stop = StopSignals::listen()?;
-    let asked = stop.clone();
-    tasks.spawn(async move {
-        tokio::select! {
-            () = asked_to_stop.received() => {}
-            () = asked.cancelled() => {}
-        }
-        asked.cancel();
-    });
-    let served = run(options, clock, readiness, stop.clone()).await;
-    stop.cancel();
-    tasks.close();
-    tasks.wait().await;
     served
 }
 
@@ -123,8 +101,6 @@ async fn build(
                 .root
                 .join(format!("{}.log", settings.pooling.name())),
             lifetime: bouncer::lifetime(options.die_together),
-            listen: options.listen,
-            port,
         };
         Bouncer::new(settings, start, root.password.clone())
     };

@@ -11,11 +11,13 @@
 mod logging;
 pub mod metrics;
 mod recorder;
+mod serving;
 mod stage;
 mod status;
 
 pub(crate) use logging::parse_filter;
 pub use logging::{LogError, chain, init_logging, request_span};
 pub use recorder::{MetricsHandle, RecorderError, install_recorder};
+pub use serving::serve;
 pub use stage::Stage;
 pub use status::{Readiness, StatusError, StatusServer};

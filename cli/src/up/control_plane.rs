@@ -143,14 +143,8 @@ pub(super) fn gateway(
     ports: Ports,
 ) -> Result<Child, Failure> {
     let address = loopback(ports.gateway);
-    let key = directory.encryption_key().display().to_string();
-    let environment = [
-        (
-            "RINGMASTER_DATABASE_URL",
-            connections.database.expose().to_owned(),
-        ),
-        ("RINGMASTER_ENCRYPTION_KEY_FILE", key),
-        ("RINGMASTER_LOG", connections.log.clone()),
+    let mut environment = with_database(directory, connections);
+    environment.extend([
         (
             "RINGMASTER_GATEWAY_ROOT",
             directory.gateway().display().to_string(),
@@ -159,7 +153,7 @@ pub(super) fn gateway(
         ("RINGMASTER_POOLED_PORT", ports.pooled.to_string()),
         ("RINGMASTER_METRICS_LISTEN", address.to_string()),
         ("RINGMASTER_PGBOUNCER_DIES_WITH_GATEWAY", true.to_string()),
-    ];
+    ]);
     Child::new(
         "ringmaster-gateway",
         &environment,
@@ -168,18 +162,23 @@ pub(super) fn gateway(
     )
 }
 
-fn common(directory: &Directory, connections: &Connections) -> Vec<(&'static str, String)> {
+/// What every process knows that works with the control database.
+fn with_database(directory: &Directory, connections: &Connections) -> Vec<(&'static str, String)> {
     let key = directory.encryption_key().display().to_string();
     vec![
         (
             "RINGMASTER_DATABASE_URL",
             connections.database.expose().to_owned(),
         ),
-        (
-            "RINGMASTER_REDIS_URL",
-            connections.redis.expose().to_owned(),
-        ),
         ("RINGMASTER_ENCRYPTION_KEY_FILE", key),
         ("RINGMASTER_LOG", connections.log.clone()),
     ]
+}
+
+/// The same for one that works with the queue, too.
+fn common(directory: &Directory, connections: &Connections) -> Vec<(&'static str, String)> {
+    let mut environment = with_database(directory, connections);
+    let redis = connections.redis.expose().to_owned();
+    environment.push(("RINGMASTER_REDIS_URL", redis));
+    environment
 }

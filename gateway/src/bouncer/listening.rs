@@ -8,7 +8,7 @@ use std::net::IpAddr;
 const LISTENING: &str = "0A";
 
 /// Whether the process has a socket that listens at this port of this address (or of all).
-pub(crate) fn listens(pid: u32, address: IpAddr, port: u16) -> bool {
+pub(crate) fn listens(pid: u32, (address, port): (IpAddr, u16)) -> bool {
     let table = match address {
         IpAddr::V4(_) => "tcp",
         IpAddr::V6(_) => "tcp6",
@@ -65,10 +65,10 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (own, first) = (std::process::id(), 1);
-        assert!(listens(own, Ipv4Addr::LOCALHOST.into(), port));
-        assert!(!listens(own, Ipv4Addr::new(127, 0, 0, 2).into(), port));
-        assert!(!listens(first, Ipv4Addr::LOCALHOST.into(), port));
+        assert!(listens(own, (Ipv4Addr::LOCALHOST.into(), port)));
+        assert!(!listens(own, (Ipv4Addr::new(127, 0, 0, 2).into(), port)));
+        assert!(!listens(first, (Ipv4Addr::LOCALHOST.into(), port)));
         drop(listener);
-        assert!(!listens(own, Ipv4Addr::LOCALHOST.into(), port));
+        assert!(!listens(own, (Ipv4Addr::LOCALHOST.into(), port)));
     }
 }

@@ -68,9 +68,6 @@ pub(crate) struct Start {
     pub directory: PathBuf,
     pub log: PathBuf,
     pub lifetime: Lifetime,
-    /// Where clients are served.
-    pub listen: IpAddr,
-    pub port: u16,
 }
 
 impl Start {
@@ -82,9 +79,11 @@ impl Start {
         Ok(found)
     }
 
-    /// Starts it, and returns when its console answers. One that is left over is ended.
+    /// Starts it, and returns when its console answers and it listens at `place`. One that is left over
+    /// is ended.
     pub(crate) async fn start(
         &self,
+        place: (IpAddr, u16),
         console: impl Fn(u32) -> Console,
     ) -> Result<Running, ProcessError> {
         self.end().await?;
@@ -102,13 +101,13 @@ impl Start {
                     return Err(self.failed(outcome));
                 }
                 answered = console.ping() => match answered {
-                    Ok(()) if listens(child.pid(), self.listen, self.port) => {
+                    Ok(()) if listens(child.pid(), place) => {
                         return Ok(Running::Child(Box::new(child)));
                     }
                     Ok(()) => {
                         self.end().await?;
-                        let place = format!("no socket at {}:{}", self.listen, self.port);
-                        return Err(self.failed(place));
+                        let (address, port) = place;
+                        return Err(self.failed(format!("no socket at {address}:{port}")));
                     }
                     Err(error) => tracing::debug!(%error, "PgBouncer is not ready yet"),
                 },

@@ -8,7 +8,7 @@ use sqlx::Executor as _;
 use tests::world::{GatewayPorts, PATIENCE, World};
 use tokio::time::{Instant, sleep};
 
-use super::world::{Led, NewClient, until, until_live, until_ok};
+use super::world::{Led, until_live, until_ok, until_problem};
 
 /// Bouncers go on when their gateway ends, as in production.
 const OUTLIVES: [(&str, &str); 1] = [("RINGMASTER_PGBOUNCER_DIES_WITH_GATEWAY", "false")];
@@ -76,10 +76,7 @@ async fn a_bouncer_that_dies_is_back_with_its_routes_and_pauses() -> anyhow::Res
     })
     .await?;
     sleep(Duration::from_millis(500)).await;
-    let mut client = NewClient::of(&led).await?;
-    client.waits().await?;
-    led.say(Traffic::Open).await?;
-    client.served().await?;
+    led.holds_new_clients_until_open().await?;
     Ok(())
 }
 
@@ -122,10 +119,7 @@ async fn a_control_database_that_was_put_back_is_followed() -> anyhow::Result<()
         anyhow::ensure!(begun.elapsed() < PATIENCE, "it is led as before");
         sleep(Duration::from_millis(20)).await;
     }
-    let mut client = NewClient::of(&led).await?;
-    client.waits().await?;
-    led.say(Traffic::Open).await?;
-    client.served().await?;
+    led.holds_new_clients_until_open().await?;
     Ok(())
 }
 
@@ -164,13 +158,7 @@ async fn a_gateway_that_cannot_serve_says_why() -> anyhow::Result<()> {
     let led = Led::start().await?;
     let variables = [("RINGMASTER_PGBOUNCER", "/bin/false")];
     let broken = led.world.start_gateway("broken", None, &variables).await?;
-    until(&led.world, "a problem told", |gateways| {
-        let told = |problem: &String| problem.contains("/bin/false");
-        gateways
-            .iter()
-            .any(|gateway| gateway.problem.as_ref().is_some_and(told))
-    })
-    .await?;
+    until_problem(&led.world, "/bin/false").await?;
     until_alert(&led, GatewayAlert::Impaired).await?;
     // Whoever is broken, its words are not in force, and no database is given out meanwhile.
     let id = led.world.create("late", "hobby").await?;
@@ -209,14 +197,7 @@ async fn a_gateway_whose_port_is_somebody_elses_says_so() -> anyhow::Result<()> 
         pooled: World::free_port()?,
     };
     let _taken = led.world.start_gateway("taken", Some(ports), &[]).await?;
-    until(&led.world, "a problem told", |gateways| {
-        let told = |problem: &String| problem.contains("no socket at 127.0.0.1");
-        let mut problems = gateways
-            .iter()
-            .filter_map(|gateway| gateway.problem.as_ref());
-        problems.any(told)
-    })
-    .await
+    until_problem(&led.world, "no socket at 127.0.0.1").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,14 +228,7 @@ async fn a_route_that_cannot_be_read_is_nobody_elses_trouble() -> anyhow::Result
         .execute(&led.world.database.pool)
         .await?;
     assert!(led.say(Traffic::Cut).await.is_err(), "it is not in force");
-    until(&led.world, "a problem told", |gateways| {
-        let told = |problem: &String| problem.contains("1 routes cannot be read");
-        let mut problems = gateways
-            .iter()
-            .filter_map(|gateway| gateway.problem.as_ref());
-        problems.any(told)
-    })
-    .await?;
+    until_problem(&led.world, "1 routes cannot be read").await?;
     // Its clients are led as before, and other routes are made.
     led.client().await?;
     let id = led.world.create("other", "hobby").await?;

@@ -1,10 +1,9 @@
 //! Followers have a name of their own behind a gateway, and a route can be led to another server.
 
-use shared::domain::{ResourceState, Traffic};
+use shared::domain::Traffic;
 use sqlx::{Executor as _, PgConnection, Row as _};
 
-use super::world::{Led, connect};
-use crate::protection::world::Protected;
+use super::world::{Led, connect, followed};
 
 async fn is_follower(client: &mut PgConnection) -> Result<bool, sqlx::Error> {
     Ok(client.fetch_one("select pg_is_in_recovery()").await?.get(0))
@@ -12,16 +11,7 @@ async fn is_follower(client: &mut PgConnection) -> Result<bool, sqlx::Error> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_are_taken_along_to_another_server() -> anyhow::Result<()> {
-    let mut protected = Protected::without_worker().await?;
-    protected.world.endpoint = "gateway";
-    let gateway = protected.world.start_gateway("gateway", None, &[]).await?;
-    protected.start_worker().await?;
-    protected.make().await?;
-    let follower = protected.world.follow(protected.id, "reports").await?;
-    protected
-        .world
-        .until(follower, ResourceState::Available)
-        .await?;
+    let (protected, gateway, follower) = followed().await?;
     let world = &protected.world;
 
     // The same owner and password, and another name.

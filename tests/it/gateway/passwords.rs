@@ -6,15 +6,14 @@ use shared::db::fleet::Credential;
 use shared::db::operations;
 use shared::db::resources::rotate::{RotationError, RotationRequest, request_rotation};
 use shared::db::resources::{password_context, verifier_context};
-use shared::domain::{OperationKind, OperationState, ResourceState, TokenScope};
+use shared::domain::{OperationKind, OperationState, TokenScope};
 use shared::ids::{OperationId, RequestId, ResourceId};
 use shared::queue::Member;
 use shared::secret::Secret;
 use sqlx::Executor as _;
 use tests::world::World;
 
-use super::world::{Led, connect, until_ok};
-use crate::protection::world::Protected;
+use super::world::{Led, connect, followed, until_ok};
 
 /// Asks for another password, as the API does.
 async fn rotate(
@@ -97,14 +96,8 @@ async fn a_former_password_is_refused_and_its_sessions_stay() -> anyhow::Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn followers_get_the_password_of_their_original() -> anyhow::Result<()> {
-    let mut protected = Protected::without_worker().await?;
-    protected.world.endpoint = "gateway";
-    let _gateway = protected.world.start_gateway("gateway", None, &[]).await?;
-    protected.start_worker().await?;
-    protected.make().await?;
+    let (protected, _gateway, follower) = followed().await?;
     let world = &protected.world;
-    let follower = world.follow(protected.id, "reports").await?;
-    world.until(follower, ResourceState::Available).await?;
 
     let refused = rotate(world, follower).await?.unwrap_err();
     assert!(

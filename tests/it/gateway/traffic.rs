@@ -5,7 +5,7 @@ use shared::ports::EndpointError;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::time::{sleep, timeout};
 
-use super::world::{A_WHILE, Led, NewClient};
+use super::world::{A_WHILE, Led};
 
 /// The process at the server that serves a client.
 async fn backend(client: &mut PgConnection) -> anyhow::Result<i32> {
@@ -49,10 +49,7 @@ async fn a_pause_is_in_force_only_once_sessions_have_left() -> anyhow::Result<()
     );
     client.close().await?;
     led.say(Traffic::Paused).await?;
-    let mut client = NewClient::of(&led).await?;
-    client.waits().await?;
-    led.say(Traffic::Open).await?;
-    client.served().await?;
+    led.holds_new_clients_until_open().await?;
     Ok(())
 }
 
@@ -66,10 +63,7 @@ async fn a_cut_ends_every_session_at_once_and_new_clients_wait() -> anyhow::Resu
     led.say(Traffic::Cut).await?;
     assert!(session.execute("select 1").await.is_err());
     assert!(pooled.execute("select 1").await.is_err());
-    let mut client = NewClient::of(&led).await?;
-    client.waits().await?;
-    led.say(Traffic::Open).await?;
-    client.served().await?;
+    led.holds_new_clients_until_open().await?;
     Ok(())
 }
 

@@ -16,6 +16,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use workers::endpoint::GatewayEndpoint;
 
+use crate::protection::world::Protected;
+
 /// Time between two looks while waiting.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -96,6 +98,14 @@ impl Led {
         Ok(endpoint(&self.world).point(&route).await?)
     }
 
+    /// That a new client waits, and gets its answer once the route is open again.
+    pub(crate) async fn holds_new_clients_until_open(&mut self) -> anyhow::Result<()> {
+        let mut client = NewClient::of(self).await?;
+        client.waits().await?;
+        self.say(Traffic::Open).await?;
+        client.served().await
+    }
+
     /// A client of another replica.
     pub(crate) async fn client_of(&self, gateway: &RunningGateway) -> anyhow::Result<PgConnection> {
         let url = self.world.url(self.id).await?;
@@ -117,6 +127,19 @@ impl Led {
     }
 }
 
+/// A protected database behind a gateway, and a follower of it that can be read.
+pub(crate) async fn followed() -> anyhow::Result<(Protected, RunningGateway, ResourceId)> {
+    let mut protected = Protected::without_worker().await?;
+    protected.world.endpoint = "gateway";
+    let gateway = protected.world.start_gateway("gateway", None, &[]).await?;
+    protected.start_worker().await?;
+    protected.make().await?;
+    let world = &protected.world;
+    let follower = world.follow(protected.id, "reports").await?;
+    world.until(follower, ResourceState::Available).await?;
+    Ok((protected, gateway, follower))
+}
+
 /// What a worker says words to.
 pub(crate) fn endpoint(world: &World) -> GatewayEndpoint {
     GatewayEndpoint::new(world.database.pool.clone(), Arc::new(SystemClock))
@@ -128,10 +151,10 @@ pub(crate) async fn connect(url: &Secret) -> Result<PgConnection, sqlx::Error> {
 }
 
 /// A client that connects and asks something, and may have to wait for it.
-pub(crate) struct NewClient(JoinSet<Result<(), sqlx::Error>>);
+struct NewClient(JoinSet<Result<(), sqlx::Error>>);
 
 impl NewClient {
-    pub(crate) async fn of(led: &Led) -> anyhow::Result<Self> {
+    async fn of(led: &Led) -> anyhow::Result<Self> {
         let url = led.world.url(led.id).await?;
         let mut task = JoinSet::new();
         task.spawn(async move {
@@ -142,7 +165,7 @@ impl NewClient {
     }
 
     /// That it still waits, after a while.
-    pub(crate) async fn waits(&mut self) -> anyhow::Result<()> {
+    async fn waits(&mut self) -> anyhow::Result<()> {
         sleep(A_WHILE).await;
         let ended = self.0.try_join_next();
         ensure!(ended.is_none(), "it does not wait: {ended:?}");
@@ -150,10 +173,21 @@ impl NewClient {
     }
 
     /// That it gets its answer.
-    pub(crate) async fn served(mut self) -> anyhow::Result<()> {
+    async fn served(mut self) -> anyhow::Result<()> {
         let ended = self.0.join_next().await.context("it was asked before")?;
         Ok(ended??)
     }
+}
+
+/// Waits until a replica tells a problem that has `part` in it.
+pub(crate) async fn until_problem(world: &World, part: &str) -> anyhow::Result<()> {
+    until(world, &format!("a problem with {part}"), |gateways| {
+        let mut problems = gateways
+            .iter()
+            .filter_map(|gateway| gateway.problem.as_ref());
+        problems.any(|problem| problem.contains(part))
+    })
+    .await
 }
 
 /// Waits until so many replicas are live and have applied everything.
@@ -168,7 +202,7 @@ pub(crate) async fn until_live(world: &World, number: usize) -> anyhow::Result<(
 }
 
 /// Waits until the replicas are as wished.
-pub(crate) async fn until(
+async fn until(
     world: &World,
     what: &str,
     wished: impl Fn(&[gateways::Gateway]) -> bool,

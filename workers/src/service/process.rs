@@ -6,10 +6,8 @@ use std::sync::Arc;
 
 use shared::clock::Clock;
 use shared::config;
-use shared::process::{StopSignals, exit_code, raise_file_limit};
-use shared::telemetry::{self, Readiness, StatusServer};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use shared::process::{exit_code, raise_file_limit};
+use shared::telemetry;
 
 use super::{WorkerOptions, run};
 
@@ -29,33 +27,12 @@ fn start(clock: Arc<dyn Clock>) -> anyhow::Result<()> {
         .worker_threads(options.threads)
         .enable_all()
         .build()?;
-    let worked = runtime.block_on(serve(options, clock));
+    let work = telemetry::serve(
+        (SERVICE, "the worker"),
+        options.metrics_listen,
+        |readiness, stop| run(options, clock, readiness, stop),
+    );
+    let worked = runtime.block_on(work);
     runtime.shutdown_background();
-    worked
-}
-
-async fn serve(options: WorkerOptions, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
-    let metrics = telemetry::install_recorder(SERVICE)?;
-    let stop = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    let readiness = Readiness::not_yet("the worker starts");
-    if let Some(address) = options.metrics_listen {
-        let status = StatusServer::bind(address, metrics.clone(), readiness.clone()).await?;
-        tasks.spawn(status.serve(stop.clone()));
-    }
-    tasks.spawn(metrics.upkeep(stop.clone()));
-    let mut asked_to_stop = StopSignals::listen()?;
-    let asked = stop.clone();
-    tasks.spawn(async move {
-        tokio::select! {
-            () = asked_to_stop.received() => {}
-            () = asked.cancelled() => {}
-        }
-        asked.cancel();
-    });
-    let worked = run(options, clock, readiness, stop.clone()).await;
-    stop.cancel();
-    tasks.close();
-    tasks.wait().await;
     worked
 }
